@@ -1,0 +1,64 @@
+/*
+ * scalar.c: the kernels in portable C, and the definition of the order of summation that every
+ * other variant follows (kernel.h). Pure C; reached through dispatch.c.
+ */
+#include <math.h>
+
+#include "kernel/variants.h"
+
+#define LANES 32
+
+static float
+fold(float *lane)
+{
+	for (int width = LANES / 2; width > 0; width /= 2)
+		for (int j = 0; j < width; j++)
+			lane[j] += lane[j + width];
+	return lane[0];
+}
+
+static float
+l2_squared(int dim, const float *a, const float *b)
+{
+	float		lane[LANES] = {0};
+
+	for (int i = 0; i < dim; i++)
+	{
+		float		d = a[i] - b[i];
+
+		lane[i % LANES] = fmaf(d, d, lane[i % LANES]);
+	}
+	return fold(lane);
+}
+
+static float
+inner_product(int dim, const float *a, const float *b)
+{
+	float		lane[LANES] = {0};
+
+	for (int i = 0; i < dim; i++)
+		lane[i % LANES] = fmaf(a[i], b[i], lane[i % LANES]);
+	return fold(lane);
+}
+
+static float
+l1(int dim, const float *a, const float *b)
+{
+	float		lane[LANES] = {0};
+
+	for (int i = 0; i < dim; i++)
+		lane[i % LANES] += fabsf(a[i] - b[i]);
+	return fold(lane);
+}
+
+static void
+dot_and_norms(int dim, const float *a, const float *b, float *ab, float *aa, float *bb)
+{
+	*ab = inner_product(dim, a, b);
+	*aa = inner_product(dim, a, a);
+	*bb = inner_product(dim, b, b);
+}
+
+const VdistKernel vdist_kernel_scalar = {
+	"scalar", l2_squared, inner_product, l1, dot_and_norms
+};
