@@ -1,4 +1,4 @@
-# vdist: build with PGXS. `make help` lists every target.
+# vdist, built with PGXS. `make help` lists every target; PG_CONFIG=... chooses the PostgreSQL.
 
 EXTENSION = vdist
 MODULE_big = vdist
@@ -11,11 +11,89 @@ SHLIB_LINK_INTERNAL = $(libpq)
 # The distance kernels are dispatched at run time and gain nothing from JIT inlining.
 override with_llvm = no
 
-REGRESS = $(patsubst sql/%.sql,%,$(filter-out $(wildcard sql/*--*.sql),$(wildcard sql/*.sql)))
+EXTRA_CLEAN = .build/unit .build/pg_config
 
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
+export PG_CONFIG
+
+# `make` without a target means all, below PGXS or, where that is missing, the hint that stands for it.
+.DEFAULT_GOAL := all
+
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+ifneq ($(PGXS),)
 include $(PGXS)
+else
+all install clean:
+	@echo "$(PG_CONFIG) knows no PGXS: 'make packages' as root installs what is needed, or set PG_CONFIG" >&2; exit 1
+endif
 
 # A changed header rebuilds everything: the tree is small and a stale object is not worth the risk.
-$(OBJS): $(wildcard src/*.h src/*/*.h)
+# So does another PostgreSQL.
+$(OBJS): $(wildcard src/*.h src/*/*.h) .build/pg_config
+
+.build/pg_config: FORCE
+	@mkdir -p .build; $(PG_CONFIG) > $@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# One program a file, with kernel/ and quant/ compiled in under the sanitizers.
+UNIT_SRC = $(wildcard src/kernel/*.c src/quant/*.c)
+UNIT_BIN = $(patsubst test/unit/%.c,.build/unit/%,$(wildcard test/unit/*.c))
+
+.build/unit/%: test/unit/%.c $(UNIT_SRC) $(wildcard src/kernel/*.h src/quant/*.h test/unit/*.h)
+	@mkdir -p .build/unit
+	$(CC) -std=gnu99 -O1 -g -Wall -Wextra -fsanitize=address,undefined -fno-sanitize-recover=all \
+		-Isrc -o $@ $< $(UNIT_SRC) -lm
+
+#: Building
+#  all            build the extension (the default)
+#  install        install it into the PostgreSQL of PG_CONFIG
+#  clean          remove what was built
+#  packages       install the Debian packages that building and testing need (as root)
+
+packages:
+	@docker/local/packages
+
+#: Trying
+#  quickstart     a coordinator and four shards on this machine, with real text to search
+#                 (QUERY="..." asks, CORPUS=file loads another text, one document a line)
+#  quickstart-stop  stop them and remove their data
+
+quickstart: packages
+	@QUERY='$(subst ','\'',$(QUERY))' CORPUS='$(subst ','\'',$(CORPUS))' docker/local/quickstart
+
+quickstart-stop:
+	@docker/local/cluster remove
+
+#: Testing (T="name ..." narrows check-regress, check-tap and check-unit down)
+#  test           everything below; installs the packages it needs
+#  check-unit     C tests of kernel/ and quant/ under the sanitizers
+#  check-regress  SQL tests, one server
+#  check-tap      tests with a coordinator and shards
+#  check-includes  the floors of the house: who may include whom
+#  check-format   indentation and white space
+
+test: packages
+	@test/run
+
+unit-programs: $(UNIT_BIN)
+
+check-unit check-regress check-tap check-includes check-format:
+	@T='$(T)' test/run $(@:check-%=%)
+
+#: Keeping
+#  format         indent every C file
+#  typedefs       write typedefs.list anew, for format
+#  help           this list
+
+format:
+	@test/indent --write
+
+typedefs: all
+	@test/typedefs > typedefs.list.new && mv typedefs.list.new typedefs.list
+
+help:
+	@sed -n -e 's/^#: /\n/p' -e 's/^#  /  /p' Makefile
+
+FORCE:
+
+.PHONY: packages quickstart quickstart-stop test unit-programs check-unit check-regress check-tap \
+	check-includes check-format format typedefs help FORCE
