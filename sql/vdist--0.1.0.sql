@@ -6,6 +6,391 @@
 -- 1. Type vector
 ---------------------------------------------------------------------------------------------------
 
+CREATE TYPE vector;
+
+CREATE FUNCTION vector_in(cstring, oid, integer) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_in(cstring, oid, integer) IS 'I/O';
+
+CREATE FUNCTION vector_out(vector) RETURNS cstring
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_out(vector) IS 'I/O';
+
+CREATE FUNCTION vector_typmod_in(cstring[]) RETURNS integer
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_typmod_in(cstring[]) IS 'I/O typmod';
+
+CREATE FUNCTION vector_recv(internal, oid, integer) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_recv(internal, oid, integer) IS 'I/O';
+
+CREATE FUNCTION vector_send(vector) RETURNS bytea
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_send(vector) IS 'I/O';
+
+CREATE TYPE vector (
+  INPUT = vector_in,
+  OUTPUT = vector_out,
+  TYPMOD_IN = vector_typmod_in,
+  RECEIVE = vector_recv,
+  SEND = vector_send,
+  STORAGE = external
+);
+COMMENT ON TYPE vector IS 'vector of single-precision floats, 1 to 16000 dimensions';
+
+-- Distances. The cost is that of a few hundred dimensions, in units of an integer comparison.
+
+CREATE FUNCTION l2_distance(vector, vector) RETURNS double precision
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION l2_distance(vector, vector) IS 'Euclidean distance';
+
+CREATE FUNCTION inner_product(vector, vector) RETURNS double precision
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION inner_product(vector, vector) IS 'inner product';
+
+CREATE FUNCTION cosine_distance(vector, vector) RETURNS double precision
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION cosine_distance(vector, vector) IS 'cosine distance';
+
+CREATE FUNCTION l1_distance(vector, vector) RETURNS double precision
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION l1_distance(vector, vector) IS 'taxicab distance';
+
+CREATE FUNCTION negative_inner_product(vector, vector) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'vector_negative_inner_product'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION negative_inner_product(vector, vector) IS 'negative inner product';
+
+CREATE FUNCTION vector_l2_squared_distance(vector, vector) RETURNS double precision
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION vector_l2_squared_distance(vector, vector) IS 'squared Euclidean distance';
+
+CREATE FUNCTION vector_negative_inner_product(vector, vector) RETURNS double precision
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION vector_negative_inner_product(vector, vector) IS 'implementation of <#> operator';
+
+CREATE FUNCTION vector_spherical_distance(vector, vector) RETURNS double precision
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION vector_spherical_distance(vector, vector) IS 'angle between unit vectors divided by pi';
+
+CREATE OPERATOR <-> (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = l2_distance,
+  COMMUTATOR = <->
+);
+COMMENT ON OPERATOR <-> (vector, vector) IS 'Euclidean distance';
+
+CREATE OPERATOR <#> (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = vector_negative_inner_product,
+  COMMUTATOR = <#>
+);
+COMMENT ON OPERATOR <#> (vector, vector) IS 'negative inner product';
+
+CREATE OPERATOR <=> (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = cosine_distance,
+  COMMUTATOR = <=>
+);
+COMMENT ON OPERATOR <=> (vector, vector) IS 'cosine distance';
+
+CREATE OPERATOR <+> (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = l1_distance,
+  COMMUTATOR = <+>
+);
+COMMENT ON OPERATOR <+> (vector, vector) IS 'taxicab distance';
+
+-- Functions of one vector and arithmetic
+
+CREATE FUNCTION vector_dims(vector) RETURNS integer
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_dims(vector) IS 'number of dimensions';
+
+CREATE FUNCTION vector_norm(vector) RETURNS double precision
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION vector_norm(vector) IS 'Euclidean norm';
+
+CREATE FUNCTION l2_norm(vector) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'vector_norm'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION l2_norm(vector) IS 'Euclidean norm';
+
+CREATE FUNCTION l2_normalize(vector) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION l2_normalize(vector) IS 'the vector divided by its Euclidean norm';
+
+CREATE FUNCTION subvector(vector, integer, integer) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION subvector(vector, integer, integer) IS 'count elements from a start counted from 1';
+
+CREATE FUNCTION binary_quantize(vector) RETURNS bit
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION binary_quantize(vector) IS 'a bit for each element: whether it is positive';
+
+CREATE FUNCTION vector_add(vector, vector) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION vector_add(vector, vector) IS 'implementation of + operator';
+
+CREATE FUNCTION vector_sub(vector, vector) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION vector_sub(vector, vector) IS 'implementation of - operator';
+
+CREATE FUNCTION vector_mul(vector, vector) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION vector_mul(vector, vector) IS 'implementation of * operator';
+
+CREATE FUNCTION vector_concat(vector, vector) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_concat(vector, vector) IS 'implementation of || operator';
+
+CREATE OPERATOR + (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = vector_add,
+  COMMUTATOR = +
+);
+COMMENT ON OPERATOR + (vector, vector) IS 'add';
+
+CREATE OPERATOR - (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = vector_sub
+);
+COMMENT ON OPERATOR - (vector, vector) IS 'subtract';
+
+CREATE OPERATOR * (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = vector_mul,
+  COMMUTATOR = *
+);
+COMMENT ON OPERATOR * (vector, vector) IS 'multiply element by element';
+
+CREATE OPERATOR || (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = vector_concat
+);
+COMMENT ON OPERATOR || (vector, vector) IS 'concatenate';
+
+-- Order
+
+CREATE FUNCTION vector_lt(vector, vector) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_lt(vector, vector) IS 'implementation of < operator';
+
+CREATE FUNCTION vector_le(vector, vector) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_le(vector, vector) IS 'implementation of <= operator';
+
+CREATE FUNCTION vector_eq(vector, vector) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_eq(vector, vector) IS 'implementation of = operator';
+
+CREATE FUNCTION vector_ne(vector, vector) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_ne(vector, vector) IS 'implementation of <> operator';
+
+CREATE FUNCTION vector_ge(vector, vector) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_ge(vector, vector) IS 'implementation of >= operator';
+
+CREATE FUNCTION vector_gt(vector, vector) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_gt(vector, vector) IS 'implementation of > operator';
+
+CREATE FUNCTION vector_cmp(vector, vector) RETURNS integer
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_cmp(vector, vector) IS 'less-equal-greater';
+
+CREATE OPERATOR < (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = vector_lt,
+  COMMUTATOR = >, NEGATOR = >=,
+  RESTRICT = scalarltsel, JOIN = scalarltjoinsel
+);
+COMMENT ON OPERATOR < (vector, vector) IS 'less than';
+
+CREATE OPERATOR <= (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = vector_le,
+  COMMUTATOR = >=, NEGATOR = >,
+  RESTRICT = scalarlesel, JOIN = scalarlejoinsel
+);
+COMMENT ON OPERATOR <= (vector, vector) IS 'less than or equal';
+
+CREATE OPERATOR = (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = vector_eq,
+  COMMUTATOR = =, NEGATOR = <>,
+  RESTRICT = eqsel, JOIN = eqjoinsel
+);
+COMMENT ON OPERATOR = (vector, vector) IS 'equal';
+
+CREATE OPERATOR <> (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = vector_ne,
+  COMMUTATOR = <>, NEGATOR = =,
+  RESTRICT = neqsel, JOIN = neqjoinsel
+);
+COMMENT ON OPERATOR <> (vector, vector) IS 'not equal';
+
+CREATE OPERATOR >= (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = vector_ge,
+  COMMUTATOR = <=, NEGATOR = <,
+  RESTRICT = scalargesel, JOIN = scalargejoinsel
+);
+COMMENT ON OPERATOR >= (vector, vector) IS 'greater than or equal';
+
+CREATE OPERATOR > (
+  LEFTARG = vector, RIGHTARG = vector, FUNCTION = vector_gt,
+  COMMUTATOR = <, NEGATOR = <=,
+  RESTRICT = scalargtsel, JOIN = scalargtjoinsel
+);
+COMMENT ON OPERATOR > (vector, vector) IS 'greater than';
+
+CREATE OPERATOR CLASS vector_ops DEFAULT FOR TYPE vector USING btree AS
+  OPERATOR 1 <,
+  OPERATOR 2 <=,
+  OPERATOR 3 =,
+  OPERATOR 4 >=,
+  OPERATOR 5 >,
+  FUNCTION 1 vector_cmp(vector, vector);
+COMMENT ON OPERATOR CLASS vector_ops USING btree IS 'order of vectors: by elements, then by length';
+COMMENT ON OPERATOR FAMILY vector_ops USING btree IS 'order of vectors: by elements, then by length';
+
+-- Casts
+
+CREATE FUNCTION vector(vector, integer, boolean) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector(vector, integer, boolean) IS 'adjust vector to typmod';
+
+CREATE FUNCTION array_to_vector(integer[], integer, boolean) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_vector(integer[], integer, boolean) IS 'convert int4 array to vector';
+
+CREATE FUNCTION array_to_vector(real[], integer, boolean) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_vector(real[], integer, boolean) IS 'convert float4 array to vector';
+
+CREATE FUNCTION array_to_vector(double precision[], integer, boolean) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_vector(double precision[], integer, boolean) IS 'convert float8 array to vector';
+
+CREATE FUNCTION array_to_vector(numeric[], integer, boolean) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_vector(numeric[], integer, boolean) IS 'convert numeric array to vector';
+
+CREATE FUNCTION vector_to_int4(vector, integer, boolean) RETURNS integer[]
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_to_int4(vector, integer, boolean) IS 'convert vector to int4 array';
+
+CREATE FUNCTION vector_to_float4(vector, integer, boolean) RETURNS real[]
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_to_float4(vector, integer, boolean) IS 'convert vector to float4 array';
+
+CREATE FUNCTION vector_to_float8(vector, integer, boolean) RETURNS double precision[]
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_to_float8(vector, integer, boolean) IS 'convert vector to float8 array';
+
+CREATE FUNCTION vector_to_numeric(vector, integer, boolean) RETURNS numeric[]
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_to_numeric(vector, integer, boolean) IS 'convert vector to numeric array';
+
+CREATE CAST (vector AS vector)
+  WITH FUNCTION vector(vector, integer, boolean) AS IMPLICIT;
+COMMENT ON CAST (vector AS vector) IS 'adjust vector to typmod';
+
+CREATE CAST (integer[] AS vector)
+  WITH FUNCTION array_to_vector(integer[], integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (integer[] AS vector) IS 'convert int4 array to vector';
+
+CREATE CAST (real[] AS vector)
+  WITH FUNCTION array_to_vector(real[], integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (real[] AS vector) IS 'convert float4 array to vector';
+
+CREATE CAST (double precision[] AS vector)
+  WITH FUNCTION array_to_vector(double precision[], integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (double precision[] AS vector) IS 'convert float8 array to vector';
+
+CREATE CAST (numeric[] AS vector)
+  WITH FUNCTION array_to_vector(numeric[], integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (numeric[] AS vector) IS 'convert numeric array to vector';
+
+-- Only the exact one is implicit.
+CREATE CAST (vector AS real[])
+  WITH FUNCTION vector_to_float4(vector, integer, boolean) AS IMPLICIT;
+COMMENT ON CAST (vector AS real[]) IS 'convert vector to float4 array';
+
+CREATE CAST (vector AS double precision[])
+  WITH FUNCTION vector_to_float8(vector, integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (vector AS double precision[]) IS 'convert vector to float8 array';
+
+CREATE CAST (vector AS numeric[])
+  WITH FUNCTION vector_to_numeric(vector, integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (vector AS numeric[]) IS 'convert vector to numeric array';
+
+CREATE CAST (vector AS integer[])
+  WITH FUNCTION vector_to_int4(vector, integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (vector AS integer[]) IS 'convert vector to int4 array';
+
+-- Aggregates
+
+CREATE FUNCTION vector_accum(double precision[], vector) RETURNS double precision[]
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION vector_accum(double precision[], vector) IS 'aggregate transition function';
+
+CREATE FUNCTION vector_combine(double precision[], double precision[]) RETURNS double precision[]
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION vector_combine(double precision[], double precision[]) IS 'aggregate combine function';
+
+CREATE FUNCTION vector_avg(double precision[]) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION vector_avg(double precision[]) IS 'aggregate final function';
+
+CREATE AGGREGATE avg(vector) (
+  SFUNC = vector_accum,
+  STYPE = double precision[],
+  FINALFUNC = vector_avg,
+  COMBINEFUNC = vector_combine,
+  INITCOND = '{0}',
+  PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE avg(vector) IS 'the average (arithmetic mean) as vector of all vector values';
+
+CREATE AGGREGATE sum(vector) (
+  SFUNC = vector_add,
+  STYPE = vector,
+  COMBINEFUNC = vector_add,
+  PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE sum(vector) IS 'sum as vector across all vector input values';
+
 ---------------------------------------------------------------------------------------------------
 -- 2. Access method vdist_hnsw
 ---------------------------------------------------------------------------------------------------

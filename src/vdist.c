@@ -12,10 +12,46 @@ PG_MODULE_MAGIC;
 
 PGDLLEXPORT void _PG_init(void);
 
+static int	simd = VDIST_SIMD_AUTO;
+
+static const struct config_enum_entry simd_options[] = {
+	{"auto", VDIST_SIMD_AUTO, false},
+	{"scalar", VDIST_SIMD_SCALAR, false},
+	{"avx2", VDIST_SIMD_AVX2, false},
+	{"avx512", VDIST_SIMD_AVX512, false},
+	{NULL, 0, false}
+};
+
+static bool
+check_simd(int *newval, void **extra, GucSource source)
+{
+	if (vdist_kernel_supported((VdistSimd) *newval))
+		return true;
+	GUC_check_errdetail("This processor, operating system or build does not support it.");
+	return false;
+}
+
+static void
+assign_simd(int newval, void *extra)
+{
+	vdist_kernel_select((VdistSimd) newval);
+}
+
 void
 _PG_init(void)
 {
-	vdist_kernel_select(VDIST_SIMD_AUTO);
+	DefineCustomEnumVariable("vdist.simd",
+							 "Instruction set of the distance kernels.",
+							 "All give the same results; \"auto\" takes the widest that this "
+							 "processor has. Meant for tests.",
+							 &simd,
+							 VDIST_SIMD_AUTO,
+							 simd_options,
+							 PGC_USERSET,
+							 0,
+							 check_simd,
+							 assign_simd,
+							 NULL);
 
 	MarkGUCPrefixReserved("vdist");
 }

@@ -3,8 +3,10 @@
  * index/ and quant/ through vdist_kernel.
  *
  * Every variant (scalar, AVX2+FMA, AVX-512) of a kernel returns the same bits: element i is
- * accumulated with a fused multiply-add into lane i % 32, and the 32 lanes are folded 16, 8, 4, 2, 1.
- * A primary and its replica on another CPU therefore order rows alike. Pointers need not be aligned.
+ * accumulated with a fused multiply-add into lane i % 32, and the 32 lanes are folded 16, 8, 4, 2, 1;
+ * a zero result is +0. A primary and its replica on another CPU therefore order rows alike. (Only
+ * NaN, which no finite input gives unless the sum overflows, may differ in its unused bits.)
+ * Pointers need no more alignment than a float has; nothing past dim elements is read.
  */
 #ifndef VDIST_KERNEL_H
 #define VDIST_KERNEL_H

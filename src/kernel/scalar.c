@@ -6,15 +6,16 @@
 
 #include "kernel/variants.h"
 
-#define LANES 32
+#define LANES VDIST_KERNEL_LANES
 
+/* The added zero turns -0 into +0: the sign of a zero would depend on how a variant pads the tail. */
 static float
 fold(float *lane)
 {
 	for (int width = LANES / 2; width > 0; width /= 2)
 		for (int j = 0; j < width; j++)
 			lane[j] += lane[j + width];
-	return lane[0];
+	return lane[0] + 0.0f;
 }
 
 static float

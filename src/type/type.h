@@ -1,11 +1,11 @@
 /*
  * type.h: the vector types as other folders see them. Heap and binary layout are pgvector's, so that
- * a table moves over without a rewrite.
+ * a table moves over without a rewrite. May call kernel/; included by the index wing.
  */
 #ifndef VDIST_TYPE_H
 #define VDIST_TYPE_H
 
-#include "postgres.h"
+#include "compat.h"
 
 #include "fmgr.h"
 
@@ -17,7 +17,7 @@ typedef struct Vector
 	int32		vl_len_;		/* varlena header, do not touch directly */
 	int16		dim;			/* 1 to VECTOR_MAX_DIM */
 	int16		unused;			/* 0 */
-	float		x[FLEXIBLE_ARRAY_MEMBER];
+	float		x[FLEXIBLE_ARRAY_MEMBER];	/* finite */
 } Vector;
 
 #define VECTOR_SIZE(dim) (offsetof(Vector, x) + sizeof(float) * (dim))
@@ -25,7 +25,34 @@ typedef struct Vector
 #define PG_GETARG_VECTOR_P(n) DatumGetVector(PG_GETARG_DATUM(n))
 #define PG_RETURN_VECTOR_P(p) PG_RETURN_POINTER(p)
 
-/* A zeroed vector of dim elements in the current memory context. */
+/* ---- vector.c ---- */
+
+/* A zeroed vector of dim elements (checked by the caller) in the current memory context. */
 extern Vector *vector_make(int dim);
+
+/* Error unless 1 <= dim <= VECTOR_MAX_DIM. */
+extern void vector_check_dim(int dim);
+
+/* Error unless dim is what the type modifier (-1: any) asks for. */
+extern void vector_check_typmod(int32 typmod, int dim);
+
+/* Error unless every element is finite. */
+extern void vector_check_elements(const Vector *v);
+
+/* The error of vector_check_same_dim. */
+extern void vector_dims_differ(const Vector *a, const Vector *b) pg_attribute_noreturn();
+
+/* Error unless a and b have the same number of dimensions. */
+static inline void
+vector_check_same_dim(const Vector *a, const Vector *b)
+{
+	if (unlikely(a->dim != b->dim))
+		vector_dims_differ(a, b);
+}
+
+/* ---- vector_compare.c ---- */
+
+/* -1, 0 or 1: by elements, then by length, like arrays. */
+extern int	vector_compare(const Vector *a, const Vector *b);
 
 #endif							/* VDIST_TYPE_H */
