@@ -399,6 +399,137 @@ COMMENT ON AGGREGATE sum(vector) IS 'sum as vector across all vector input value
 -- 3. Shards and distributed tables (schema vdist)
 ---------------------------------------------------------------------------------------------------
 
+CREATE SCHEMA vdist;
+COMMENT ON SCHEMA vdist IS 'vdist: administration of shards and distributed tables';
+GRANT USAGE ON SCHEMA vdist TO PUBLIC;
+
+CREATE FUNCTION vdist.fdw_handler() RETURNS fdw_handler
+  AS 'MODULE_PATHNAME', 'vdist_fdw_handler' LANGUAGE C STRICT;
+COMMENT ON FUNCTION vdist.fdw_handler() IS 'handler of foreign-data wrapper vdist_fdw';
+
+CREATE FUNCTION vdist.fdw_validator(text[], oid) RETURNS void
+  AS 'MODULE_PATHNAME', 'vdist_fdw_validator' LANGUAGE C STRICT;
+COMMENT ON FUNCTION vdist.fdw_validator(text[], oid) IS
+  'checks options of shards and their user mappings';
+
+CREATE FOREIGN DATA WRAPPER vdist_fdw
+  HANDLER vdist.fdw_handler VALIDATOR vdist.fdw_validator;
+COMMENT ON FOREIGN DATA WRAPPER vdist_fdw IS
+  'PostgreSQL servers as shards of distributed tables';
+
+CREATE SERVER vdist FOREIGN DATA WRAPPER vdist_fdw;
+COMMENT ON SERVER vdist IS
+  'the server that every distributed table names; its shards stand in vdist.slot_map';
+
+-- Catalogs. Relations are stored as regclass and shards by name, so that a dump can be restored.
+
+CREATE TABLE vdist.distributed (
+  relation regclass PRIMARY KEY,
+  key_column name NOT NULL,
+  epoch bigint NOT NULL
+);
+COMMENT ON TABLE vdist.distributed IS 'catalog: a row for each distributed table';
+COMMENT ON COLUMN vdist.distributed.relation IS 'the foreign table';
+COMMENT ON COLUMN vdist.distributed.key_column IS 'its distribution column';
+COMMENT ON COLUMN vdist.distributed.epoch IS 'grows with every change of its slots';
+
+CREATE TABLE vdist.slot_map (
+  relation regclass NOT NULL,
+  shard name NOT NULL,
+  slots smallint[] NOT NULL,
+  PRIMARY KEY (relation, shard)
+);
+COMMENT ON TABLE vdist.slot_map IS 'catalog: the slots of a distributed table on each shard';
+COMMENT ON COLUMN vdist.slot_map.relation IS 'the foreign table';
+COMMENT ON COLUMN vdist.slot_map.shard IS 'name of the foreign server';
+COMMENT ON COLUMN vdist.slot_map.slots IS 'slots (0 to 1023) whose rows are there';
+
+SELECT pg_catalog.pg_extension_config_dump('vdist.distributed', '');
+SELECT pg_catalog.pg_extension_config_dump('vdist.slot_map', '');
+GRANT SELECT ON vdist.distributed, vdist.slot_map TO PUBLIC;
+
+CREATE FUNCTION vdist.invalidate_placement() RETURNS trigger
+  AS 'MODULE_PATHNAME', 'vdist_invalidate_placement' LANGUAGE C;
+COMMENT ON FUNCTION vdist.invalidate_placement() IS
+  'makes every session read a changed placement again';
+REVOKE ALL ON FUNCTION vdist.invalidate_placement() FROM PUBLIC;
+
+CREATE TRIGGER invalidate_placement AFTER INSERT OR UPDATE OR DELETE ON vdist.distributed
+  FOR EACH ROW EXECUTE FUNCTION vdist.invalidate_placement();
+COMMENT ON TRIGGER invalidate_placement ON vdist.distributed IS
+  'makes every session read a changed placement again';
+CREATE TRIGGER invalidate_placement AFTER INSERT OR UPDATE OR DELETE ON vdist.slot_map
+  FOR EACH ROW EXECUTE FUNCTION vdist.invalidate_placement();
+COMMENT ON TRIGGER invalidate_placement ON vdist.slot_map IS
+  'makes every session read a changed placement again';
+
+-- Placement
+
+CREATE FUNCTION vdist.ring_slots(shards text[], current text[] DEFAULT NULL) RETURNS text[]
+  AS 'MODULE_PATHNAME', 'vdist_ring_slots' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist.ring_slots(text[], text[]) IS
+  'where the 1024 slots lie with these shards (element slot + 1), moving as few as possible from where they are';
+
+CREATE FUNCTION vdist.slot_of(relation regclass, key "any") RETURNS integer
+  AS 'MODULE_PATHNAME', 'vdist_slot_of' LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION vdist.slot_of(regclass, "any") IS
+  'slot of the rows of a distributed table with this key';
+
+CREATE FUNCTION vdist.shard_of(relation regclass, key "any") RETURNS name
+  AS 'MODULE_PATHNAME', 'vdist_shard_of' LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION vdist.shard_of(regclass, "any") IS
+  'shard that holds the rows of a distributed table with this key';
+
+-- Administration: only for those it is granted to
+
+CREATE FUNCTION vdist.add_shard(name text, hosts text, dbname text DEFAULT current_database(),
+    "user" text DEFAULT current_user, password text DEFAULT NULL, options jsonb DEFAULT NULL)
+  RETURNS void AS 'MODULE_PATHNAME', 'vdist_add_shard' LANGUAGE C;
+COMMENT ON FUNCTION vdist.add_shard(text, text, text, text, text, jsonb) IS
+  'connects a PostgreSQL server as a shard: foreign server, user mapping, extension';
+REVOKE ALL ON FUNCTION vdist.add_shard(text, text, text, text, text, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION vdist.remove_shard(name text) RETURNS void
+  AS 'MODULE_PATHNAME', 'vdist_remove_shard' LANGUAGE C STRICT;
+COMMENT ON FUNCTION vdist.remove_shard(text) IS 'disconnects a shard that holds no slots';
+REVOKE ALL ON FUNCTION vdist.remove_shard(text) FROM PUBLIC;
+
+-- Views
+
+CREATE VIEW vdist.placements AS
+  SELECT m.relation AS "table", m.shard, pg_catalog.cardinality(m.slots) AS slots,
+    (SELECT pg_catalog.range_agg(pg_catalog.int4range(s, s + 1))
+     FROM pg_catalog.unnest(m.slots) s) AS slot_ranges
+  FROM vdist.slot_map m;
+COMMENT ON VIEW vdist.placements IS 'slots of each distributed table on each shard';
+
+CREATE VIEW vdist.shards AS
+  SELECT s.srvname AS name, o.hosts, o.dbname,
+    (SELECT pg_catalog.count(*) FROM vdist.slot_map m WHERE m.shard = s.srvname) AS tables,
+    (SELECT coalesce(pg_catalog.sum(pg_catalog.cardinality(m.slots)), 0)
+     FROM vdist.slot_map m WHERE m.shard = s.srvname) AS slots
+  FROM pg_catalog.pg_foreign_server s
+    JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw AND w.fdwname = 'vdist_fdw',
+    LATERAL (SELECT
+      pg_catalog.max(option_value) FILTER (WHERE option_name = 'hosts') AS hosts,
+      pg_catalog.max(option_value) FILTER (WHERE option_name = 'dbname') AS dbname
+      FROM pg_catalog.pg_options_to_table(s.srvoptions)) o
+  WHERE o.hosts IS NOT NULL;
+COMMENT ON VIEW vdist.shards IS 'shards, with how many tables and slots each holds';
+
+CREATE VIEW vdist.tables AS
+  SELECT d.relation AS "table", d.key_column AS distribution_column, p.slots, p.shards, d.epoch,
+    CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS estimated_rows
+  FROM vdist.distributed d
+    LEFT JOIN pg_catalog.pg_class c ON c.oid = d.relation,
+    LATERAL (SELECT pg_catalog.sum(pg_catalog.cardinality(m.slots)) AS slots,
+        pg_catalog.count(*) AS shards
+      FROM vdist.slot_map m WHERE m.relation = d.relation) p;
+COMMENT ON VIEW vdist.tables IS
+  'distributed tables; estimated_rows is as of the last ANALYZE, null before the first';
+
+GRANT SELECT ON vdist.placements, vdist.shards, vdist.tables TO PUBLIC;
+
 ---------------------------------------------------------------------------------------------------
 -- 4. Text to vectors
 ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@
 
 #include "access/attnum.h"
 #include "libpq-fe.h"
+#include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
 #define VDIST_FDW_NAME "vdist_fdw"
@@ -37,8 +38,38 @@ typedef struct VdistPlacement
  */
 extern VdistPlacement *vdist_placement(Oid relid);
 
+/* The same, NULL when relid is not a distributed table. */
+extern VdistPlacement *vdist_placement_or_null(Oid relid);
+
+/* OID of a catalog or index of schema vdist; error when there is none. */
+extern Oid	vdist_catalog_relid(const char *name);
+
+/* Changes of the catalogs, as their owner: the caller has checked what its user may do. */
+extern void vdist_catalog_add(Oid relid, const char *key_column, int nshards, char **names,
+							  const int16 *slot_shard);
+extern bool vdist_catalog_remove(Oid relid);
+extern void vdist_catalog_rename_shard(const char *from, const char *to);
+
+/* ---- placement.c: key to slot, slots to shards ---- */
+
 /* Index into servers of the shard that holds rows of this key (NULL keys are refused earlier). */
 extern int	vdist_placement_shard(const VdistPlacement *placement, Datum key);
+
+/* Error when a column of this type and collation cannot be a distribution column. */
+extern void vdist_check_key(const char *column, Oid typid, Oid collation);
+
+/* Spread the slots evenly over n shards, moving as few as possible; -1 in slot_shard: nowhere yet. */
+extern void vdist_ring_place(int n, char **names, int16 *slot_shard);
+
+/* ---- options.c: options of servers and user mappings ---- */
+
+/* 'a:5432,/tmp/x:5433' to libpq's parallel lists for "host" and "port", palloc'd. */
+extern void vdist_hosts_parse(const char *hosts, char **host, char **port);
+
+/* ---- shard.c: shards come and go ---- */
+
+/* Every shard, a List of ForeignServer in order of name. */
+extern List *vdist_shard_list(void);
 
 /* ---- conn.c: one cached connection per (shard, user mapping) and backend ---- */
 
