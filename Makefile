@@ -6,6 +6,8 @@ DATA = $(wildcard sql/*--*.sql)
 OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c))
 
 PG_CPPFLAGS = -I$(CURDIR)/src -I$(libpq_srcdir)
+# A compiler that fuses a * b + c where it likes would make two builds order rows differently.
+PG_CFLAGS = -ffp-contract=off
 SHLIB_LINK_INTERNAL = $(libpq)
 
 # The distance kernels are dispatched at run time and gain nothing from JIT inlining.
@@ -40,7 +42,7 @@ UNIT_BIN = $(patsubst test/unit/%.c,.build/unit/%,$(wildcard test/unit/*.c))
 
 .build/unit/%: test/unit/%.c $(UNIT_SRC) $(wildcard src/kernel/*.h src/quant/*.h test/unit/*.h)
 	@mkdir -p .build/unit
-	$(CC) -std=gnu99 -O1 -g -Wall -Wextra -fsanitize=address,undefined -fno-sanitize-recover=all \
+	$(CC) -std=gnu99 -O1 -g -Wall -Wextra -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
 		-Isrc -o $@ $< $(UNIT_SRC) -lm
 
 #: Building

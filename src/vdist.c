@@ -7,6 +7,7 @@
 #include "utils/guc.h"
 
 #include "kernel/kernel.h"
+#include "quant/quant.h"
 
 PG_MODULE_MAGIC;
 
@@ -35,6 +36,7 @@ static void
 assign_simd(int newval, void *extra)
 {
 	vdist_kernel_select((VdistSimd) newval);
+	vdist_quant_select((VdistSimd) newval);
 }
 
 void

@@ -1,0 +1,133 @@
+/*
+ * avx512.c: estimates from codes with AVX-512 VNNI, four codes at a time. Pure C; reached through
+ * estimate.c, whose definition of the sums it follows.
+ */
+#include "quant/variants.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#define TARGET __attribute__((target("avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#define INLINE static inline __attribute__((always_inline)) TARGET
+
+#define GROUP 4
+
+/* Add products of 64 bytes' fields with the query's planes to sixteen 32-bit sums. */
+INLINE __m512i
+products(__m512i sum, __m512i x, const int8_t *v, int width, int bits)
+{
+	const __m512i field = _mm512_set1_epi8((char) ((1 << bits) - 1));
+
+#pragma GCC unroll 8
+	for (int f = 0; f < 8 / bits; f++)
+	{
+		__m512i		u = bits == 8 ? x :
+			_mm512_and_si512(_mm512_srli_epi16(x, f * bits), field);
+
+		sum = _mm512_dpbusd_epi32(sum, u, _mm512_loadu_si512(v + f * width));
+	}
+	return sum;
+}
+
+/* Add absolute differences of the same to eight 64-bit sums. */
+INLINE __m512i
+differences(__m512i sum, __m512i x, __mmask64 mask, const int8_t *v, int width, int bits)
+{
+	const __m512i field = _mm512_set1_epi8((char) ((1 << bits) - 1));
+	const __m512i half = _mm512_set1_epi8((char) (bits == 8 ? 0 : 1 << (7 - bits)));
+
+#pragma GCC unroll 8
+	for (int f = 0; f < 8 / bits; f++)
+	{
+		__m512i		u = _mm512_and_si512(_mm512_srli_epi16(x, f * bits), field);
+
+		/* the fields are below 2^bits, so a 16-bit shift does not spill into the next byte */
+		u = _mm512_or_si512(_mm512_slli_epi16(u, 8 - bits), half);
+		sum = _mm512_add_epi64(sum,
+							   _mm512_sad_epu8(_mm512_maskz_mov_epi8(mask, u),
+											   _mm512_maskz_loadu_epi8(mask, v + f * width)));
+	}
+	return sum;
+}
+
+/* The sum of the lanes of each of four accumulators. */
+INLINE __m128i
+fold4(const __m512i *sum)
+{
+	__m256i		a[GROUP];
+	__m256i		t;
+
+#pragma GCC unroll 4
+	for (int g = 0; g < GROUP; g++)
+		a[g] = _mm256_add_epi32(_mm512_castsi512_si256(sum[g]),
+								_mm512_extracti64x4_epi64(sum[g], 1));
+	t = _mm256_hadd_epi32(_mm256_hadd_epi32(a[0], a[1]), _mm256_hadd_epi32(a[2], a[3]));
+	return _mm_add_epi32(_mm256_castsi256_si128(t), _mm256_extracti128_si256(t, 1));
+}
+
+INLINE void
+estimate_bits(const VdistQuantQuery *query, const void *codes, size_t stride,
+			  const uint16_t *which, int n, float *distance, int bits)
+{
+	int			width = query->width;
+	bool		l1 = query->metric == VDIST_QUANT_L1;
+
+	for (int i = 0; i < n; i += GROUP)
+	{
+		const char *code[GROUP];
+		__m512i		sum[GROUP];
+		int32_t		total[GROUP];
+		int			m = n - i < GROUP ? n - i : GROUP;
+
+#pragma GCC unroll 4
+		for (int g = 0; g < GROUP; g++)
+		{
+			/* a short last group computes its last code several times */
+			code[g] = vdist_quant_at(codes, stride, which, i + (g < m ? g : m - 1));
+			sum[g] = _mm512_setzero_si512();
+		}
+		for (int j = 0; j < width; j += 64)
+		{
+			__mmask64	mask = width - j >= 64 ? ~(__mmask64) 0 :
+				((__mmask64) 1 << (width - j)) - 1;
+
+#pragma GCC unroll 4
+			for (int g = 0; g < GROUP; g++)
+			{
+				__m512i		x = _mm512_maskz_loadu_epi8(mask, code[g] + offsetof(VdistCode, bits) + j);
+
+				sum[g] = l1 ? differences(sum[g], x, mask, query->v + j, width, bits) :
+					products(sum[g], x, query->v + j, width, bits);
+			}
+		}
+		_mm_storeu_si128((__m128i *) total, fold4(sum));
+		for (int g = 0; g < m; g++)
+			distance[i + g] = vdist_quant_finish(query, code[g], total[g]);
+	}
+}
+
+TARGET static void
+estimate(const VdistQuantQuery *query, const void *codes, size_t stride, const uint16_t *which,
+		 int n, float *distance)
+{
+	switch (query->bits)
+	{
+		case 1:
+			estimate_bits(query, codes, stride, which, n, distance, 1);
+			break;
+		case 2:
+			estimate_bits(query, codes, stride, which, n, distance, 2);
+			break;
+		case 4:
+			estimate_bits(query, codes, stride, which, n, distance, 4);
+			break;
+		default:
+			estimate_bits(query, codes, stride, which, n, distance, 8);
+			break;
+	}
+}
+
+const VdistQuantVariant vdist_quant_avx512 = {"avx512", estimate, vdist_quant_rotate_avx512};
+
+#endif

@@ -1,0 +1,95 @@
+/*
+ * estimate.c: estimated distances from codes in portable C (the definition that the SIMD variants
+ * follow), and the choice of a variant. Pure C; called by the access methods and the roof.
+ */
+#include "quant/variants.h"
+
+static int32_t
+sum_products(const VdistQuantQuery *query, const uint8_t *bits)
+{
+	int			nbits = query->bits;
+	unsigned	mask = (1u << nbits) - 1;
+	int32_t		sum = 0;
+
+	for (int f = 0; f < 8 / nbits; f++)
+	{
+		const int8_t *v = query->v + f * query->width;
+
+		for (int j = 0; j < query->width; j++)
+			sum += (int32_t) ((bits[j] >> (f * nbits)) & mask) * v[j];
+	}
+	return sum;
+}
+
+static int32_t
+sum_differences(const VdistQuantQuery *query, const uint8_t *bits)
+{
+	int			nbits = query->bits;
+	unsigned	mask = (1u << nbits) - 1;
+	int32_t		half = nbits == 8 ? 0 : 1 << (7 - nbits);
+	int32_t		sum = 0;
+
+	for (int f = 0; f < 8 / nbits; f++)
+	{
+		const uint8_t *v = (const uint8_t *) query->v + f * query->width;
+
+		for (int j = 0; j < query->width; j++)
+		{
+			int32_t		u = (int32_t) (((bits[j] >> (f * nbits)) & mask) << (8 - nbits)) + half;
+
+			sum += u > v[j] ? u - v[j] : v[j] - u;
+		}
+	}
+	return sum;
+}
+
+static void
+estimate(const VdistQuantQuery *query, const void *codes, size_t stride, const uint16_t *which,
+		 int n, float *distance)
+{
+	for (int i = 0; i < n; i++)
+	{
+		const char *code = vdist_quant_at(codes, stride, which, i);
+		const uint8_t *bits = (const uint8_t *) code + offsetof(VdistCode, bits);
+
+		distance[i] = vdist_quant_finish(query, code,
+										 query->metric == VDIST_QUANT_L1 ?
+										 sum_differences(query, bits) :
+										 sum_products(query, bits));
+	}
+}
+
+const VdistQuantVariant vdist_quant_scalar = {"scalar", estimate, vdist_quant_rotate_scalar};
+
+const VdistQuantVariant *vdist_quant_variant = &vdist_quant_scalar;
+
+void
+vdist_quant_estimate(const VdistQuantQuery *query, const void *codes, size_t stride, int n,
+					 float *distance)
+{
+	vdist_quant_variant->estimate(query, codes, stride, NULL, n, distance);
+}
+
+void
+vdist_quant_estimate_list(const VdistQuantQuery *query, const void *codes, size_t stride,
+						  const uint16_t *which, int n, float *distance)
+{
+	vdist_quant_variant->estimate(query, codes, stride, which, n, distance);
+}
+
+bool
+vdist_quant_select(VdistSimd simd)
+{
+	if (!vdist_kernel_supported(simd))
+		return false;
+	vdist_quant_variant = &vdist_quant_scalar;
+#if defined(__x86_64__)
+	if (simd != VDIST_SIMD_SCALAR && vdist_kernel_supported(VDIST_SIMD_AVX2))
+		vdist_quant_variant = &vdist_quant_avx2;
+	/* without VNNI, 512 bits gain little over AVX2 */
+	if (simd != VDIST_SIMD_SCALAR && simd != VDIST_SIMD_AVX2 &&
+		vdist_kernel_supported(VDIST_SIMD_AVX512) && __builtin_cpu_supports("avx512vnni"))
+		vdist_quant_variant = &vdist_quant_avx512;
+#endif
+	return true;
+}

@@ -1,0 +1,100 @@
+/*
+ * quant.h: vector codes of 1, 2, 4 or 8 bits a dimension and distance estimates from them. Pure C, no
+ * PostgreSQL header; called by hnsw/ and ivf/. The README has the formulas and why they were chosen.
+ *
+ * Nothing here allocates: sizes are told and the caller brings the memory. Estimates are sums of
+ * small integers with one fixed floating-point epilogue, so every SIMD variant returns the same bits
+ * and a replica on another CPU walks a graph the same way.
+ */
+#ifndef VDIST_QUANT_H
+#define VDIST_QUANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernel/kernel.h"
+
+/* What an estimate estimates. For the cosine, normalise data and query and use IP. */
+typedef enum VdistQuantMetric
+{
+	VDIST_QUANT_L2,				/* squared Euclidean distance */
+	VDIST_QUANT_IP,				/* negative inner product */
+	VDIST_QUANT_L1				/* taxicab distance */
+} VdistQuantMetric;
+
+/* What it takes to read and write the codes of one index; cheap to set up, keeps a pointer to mean. */
+typedef struct VdistQuant
+{
+	VdistQuantMetric metric;
+	int			dim;
+	int			bits;			/* 1, 2, 4 or 8 */
+	int			width;			/* bytes of a code's bits, a multiple of 4 */
+	size_t		code_size;		/* bytes of a whole code, a multiple of 4 */
+	const float *mean;			/* dim floats: the centre of all codes */
+	float		range;			/* L1 only: components are clipped to mean +- range */
+} VdistQuant;
+
+/* A stored code. It may lie at any address: the readers do not assume alignment. */
+typedef struct VdistCode
+{
+	float		add;			/* the part of the estimate that does not depend on the query */
+	float		scale;			/* factor of the integer product; not used by L1 */
+	uint8_t		bits[];			/* field f of byte j is dimension f * width + j */
+} VdistCode;
+
+/* A query made ready for estimates; vdist_quant_query_size(dim) bytes. */
+typedef struct VdistQuantQuery
+{
+	VdistQuantMetric metric;
+	int			dim;
+	int			bits;
+	int			width;
+	int32_t		bias;			/* (2^bits - 1) * sum of v */
+	float		add;
+	float		scale;
+	int8_t		v[];			/* the query in 8 bits a dimension (unsigned for L1), padded */
+} VdistQuantQuery;
+
+/* Floats of scratch space that encoding and query preparation need. */
+#define VDIST_QUANT_SCRATCH(dim) (3 * ((size_t) (dim) + 64))
+
+/* code.c */
+
+/* Bytes of one code. */
+extern size_t vdist_quant_code_size(int dim, int bits);
+
+/* Set up *quant; mean must stay valid as long as *quant is used. range matters for L1 alone. */
+extern void vdist_quant_init(VdistQuant *quant, VdistQuantMetric metric, int dim, int bits,
+							 const float *mean, float range);
+
+/* Write the code of x (dim floats), quant->code_size bytes, to code. */
+extern void vdist_quant_encode(const VdistQuant *quant, const float *x, void *code, float *scratch);
+
+/* Bytes of a query of this dimension, whatever the bits. */
+extern size_t vdist_quant_query_size(int dim);
+
+/* Make x (dim floats) ready to be compared with codes. */
+extern void vdist_quant_query(const VdistQuant *quant, const float *x, VdistQuantQuery *query,
+							  float *scratch);
+
+/* estimate.c */
+
+/* Estimated distances from the query to n codes that lie stride bytes apart. */
+extern void vdist_quant_estimate(const VdistQuantQuery *query, const void *codes, size_t stride,
+								 int n, float *distance);
+
+/* The same for the codes at positions which[0..n-1] alone; distance[i] belongs to which[i]. */
+extern void vdist_quant_estimate_list(const VdistQuantQuery *query, const void *codes,
+									  size_t stride, const uint16_t *which, int n,
+									  float *distance);
+
+/* Use a SIMD variant, as vdist_kernel_select does for the exact kernels. */
+extern bool vdist_quant_select(VdistSimd simd);
+
+/* rotate.c */
+
+/* Rotate x (dim floats) in place by the one fixed pseudo-random rotation of that dimension. */
+extern void vdist_quant_rotate(int dim, float *x);
+
+#endif							/* VDIST_QUANT_H */

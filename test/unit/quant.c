@@ -1,0 +1,335 @@
+/*
+ * quant.c: tests of src/quant: codes and estimates against a double-precision reference, every SIMD
+ * variant against the portable one bit by bit. Prints TAP.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quant/quant.h"
+
+static int	tests;
+static int	failures;
+
+static void
+check(bool ok, const char *name)
+{
+	printf("%sok %d - %s\n", ok ? "" : "not ", ++tests, name);
+	failures += !ok;
+}
+
+static uint64_t seed = 42;
+
+static double
+uniform(void)
+{
+	seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+	return (double) (seed >> 11) / (double) (1ULL << 53);
+}
+
+static float
+gauss(void)
+{
+	return (float) (sqrt(-2 * log(1 - uniform())) * cos(6.283185307179586 * uniform()));
+}
+
+static float *
+vectors(int n, int dim, double scale)
+{
+	float	   *x = malloc(sizeof(float) * n * dim);
+
+	for (int i = 0; i < n * dim; i++)
+		x[i] = gauss() * scale + (i % dim) * 0.1f;
+	return x;
+}
+
+static double
+exact(VdistQuantMetric metric, int dim, const float *a, const float *b)
+{
+	double		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+		sum += metric == VDIST_QUANT_IP ? -(double) a[i] * b[i] :
+			metric == VDIST_QUANT_L1 ? fabs((double) a[i] - b[i]) :
+			((double) a[i] - b[i]) * ((double) a[i] - b[i]);
+	return sum;
+}
+
+static void
+mean_of(int n, int dim, const float *x, float *mean)
+{
+	for (int j = 0; j < dim; j++)
+	{
+		double		sum = 0;
+
+		for (int i = 0; i < n; i++)
+			sum += x[i * dim + j];
+		mean[j] = (float) (sum / n);
+	}
+}
+
+/* Everything the variants must agree on, in exactly allocated memory so that ASan sees overreads. */
+typedef struct Outcome
+{
+	char	   *codes;
+	float	   *estimates;
+	float	   *listed;
+} Outcome;
+
+#define N 13
+
+static Outcome
+run(VdistQuantMetric metric, int dim, int bits, const float *x, const float *mean, float range,
+	const float *query, int gap)
+{
+	VdistQuant	quant;
+	Outcome		o;
+	float	   *scratch = malloc(sizeof(float) * VDIST_QUANT_SCRATCH(dim));
+	VdistQuantQuery *q = malloc(vdist_quant_query_size(dim));
+	uint16_t	which[] = {12, 0, 7, 7, 3};
+	size_t		stride;
+
+	vdist_quant_init(&quant, metric, dim, bits, mean, range);
+	stride = quant.code_size + gap;
+	o.codes = malloc(stride * N - gap);
+	o.estimates = malloc(sizeof(float) * N);
+	o.listed = malloc(sizeof(float) * 5);
+	for (int i = 0; i < N; i++)
+	{
+		vdist_quant_encode(&quant, x + i * dim, o.codes + i * stride, scratch);
+		if (i < N - 1)
+			memset(o.codes + i * stride + quant.code_size, 0xaa, gap);
+	}
+	vdist_quant_query(&quant, query, q, scratch);
+	vdist_quant_estimate(q, o.codes, stride, N, o.estimates);
+	vdist_quant_estimate_list(q, o.codes, stride, which, 5, o.listed);
+	free(q);
+	free(scratch);
+	return o;
+}
+
+static void
+release(Outcome *o)
+{
+	free(o->codes);
+	free(o->estimates);
+	free(o->listed);
+}
+
+static void
+test_variants_agree(void)
+{
+	static const int bits[] = {1, 2, 4, 8};
+	static const VdistSimd simds[] = {VDIST_SIMD_AVX2, VDIST_SIMD_AVX512, VDIST_SIMD_AUTO};
+	bool		same = true;
+	bool		listed = true;
+	char		name[200] = "every variant returns the portable one's bits";
+
+	for (int dim = 1; dim <= 1100 && same; dim += dim < 140 ? 1 : 37)
+	{
+		float	   *x = vectors(N, dim, 1.0);
+		float	   *query = vectors(1, dim, 1.2);
+		float	   *mean = malloc(sizeof(float) * dim);
+
+		mean_of(N, dim, x, mean);
+		for (int b = 0; b < 4; b++)
+			for (int metric = VDIST_QUANT_L2; metric <= VDIST_QUANT_L1; metric++)
+			{
+				int			gap = (dim % 3) * 4;
+				Outcome		o;
+
+				vdist_quant_select(VDIST_SIMD_SCALAR);
+				o = run(metric, dim, bits[b], x, mean, 2.5f, query, gap);
+				listed = listed && o.listed[0] == o.estimates[12] &&
+					o.listed[1] == o.estimates[0] && o.listed[2] == o.estimates[7] &&
+					o.listed[3] == o.estimates[7] && o.listed[4] == o.estimates[3];
+				for (int v = 0; v < 3; v++)
+				{
+					Outcome		p;
+					size_t		stride = vdist_quant_code_size(dim, bits[b]) + gap;
+
+					if (!vdist_quant_select(simds[v]))
+						continue;
+					p = run(metric, dim, bits[b], x, mean, 2.5f, query, gap);
+					if (memcmp(o.codes, p.codes, stride * N - gap) != 0 ||
+						memcmp(o.estimates, p.estimates, sizeof(float) * N) != 0 ||
+						memcmp(o.listed, p.listed, sizeof(float) * 5) != 0)
+					{
+						same = false;
+						snprintf(name, sizeof(name), "variant %d differs: dim %d bits %d metric %d",
+								 simds[v], dim, bits[b], metric);
+					}
+					release(&p);
+				}
+				release(&o);
+			}
+		free(x);
+		free(query);
+		free(mean);
+	}
+	check(same, name);
+	check(listed, "estimates by list are those by position");
+	vdist_quant_select(VDIST_SIMD_AUTO);
+}
+
+static void
+test_rotation(void)
+{
+	bool		length = true;
+	bool		angle = true;
+	bool		spread = true;
+
+	for (int dim = 1; dim <= 600; dim += dim < 70 ? 1 : 13)
+	{
+		float	   *x = vectors(2, dim, 1.0);
+		double		before = exact(VDIST_QUANT_L2, dim, x, x + dim);
+		double		norm = -exact(VDIST_QUANT_IP, dim, x, x);
+		double		peak = 0;
+
+		vdist_quant_rotate(dim, x);
+		vdist_quant_rotate(dim, x + dim);
+		length = length && fabs(-exact(VDIST_QUANT_IP, dim, x, x) - norm) <= 1e-5 * norm;
+		angle = angle && fabs(exact(VDIST_QUANT_L2, dim, x, x + dim) - before) <= 1e-4 * norm;
+
+		/* a unit vector must end up spread over all coordinates */
+		memset(x, 0, sizeof(float) * dim);
+		x[dim - 1] = 1.0f;
+		vdist_quant_rotate(dim, x);
+		for (int i = 0; i < dim; i++)
+			peak = fabs(x[i]) > peak ? fabs(x[i]) : peak;
+		if (dim >= 16 && peak > 5.0 / sqrt(dim))
+			spread = false;
+		free(x);
+	}
+	check(length, "rotation keeps lengths");
+	check(angle, "rotation keeps distances");
+	check(spread, "rotation spreads a coordinate axis over all dimensions");
+}
+
+/* Root mean square error of the estimate, relative to the root mean square distance from the mean. */
+static double
+error_of(VdistQuantMetric metric, int dim, int bits)
+{
+	enum
+	{
+		ROWS = 300
+	};
+	float	   *x = vectors(ROWS, dim, 1.0);
+	float	   *query = vectors(1, dim, 1.0);
+	float	   *mean = malloc(sizeof(float) * dim);
+	float	   *scratch = malloc(sizeof(float) * VDIST_QUANT_SCRATCH(dim));
+	float		out[ROWS];
+	VdistQuant	quant;
+	VdistQuantQuery *q = malloc(vdist_quant_query_size(dim));
+	char	   *codes;
+	double		sum = 0;
+
+	mean_of(ROWS, dim, x, mean);
+	vdist_quant_init(&quant, metric, dim, bits, mean, 3.0f);
+	codes = malloc(quant.code_size * ROWS);
+	for (int i = 0; i < ROWS; i++)
+		vdist_quant_encode(&quant, x + i * dim, codes + i * quant.code_size, scratch);
+	vdist_quant_query(&quant, query, q, scratch);
+	vdist_quant_estimate(q, codes, quant.code_size, ROWS, out);
+	for (int i = 0; i < ROWS; i++)
+	{
+		double		d = out[i] - exact(metric, dim, query, x + i * dim);
+
+		sum += d * d;
+	}
+	free(x);
+	free(query);
+	free(mean);
+	free(scratch);
+	free(q);
+	free(codes);
+	return sqrt(sum / ROWS) / dim;
+}
+
+static void
+test_accuracy(void)
+{
+	static const int bits[] = {1, 2, 4, 8};
+
+	/*
+	 * Theory for Gaussian data: <r, q> has relative error sqrt(1 - cos^2) / cos over sqrt(dim), with
+	 * cos^2 = .637, .881, .9885 and .99996; L2 has twice that. The bounds leave a third of room.
+	 */
+	static const double l2[] = {2.02, 0.98, 0.29, 0.05};
+
+	for (int b = 0; b < 4; b++)
+		for (int dim = 64; dim <= 1024; dim *= 4)
+		{
+			char		name[100];
+			double		e = error_of(VDIST_QUANT_L2, dim, bits[b]) * sqrt(dim);
+			double		ip = error_of(VDIST_QUANT_IP, dim, bits[b]) * sqrt(dim);
+
+			snprintf(name, sizeof(name), "L2 error of %d bits in %d dimensions: %.4f <= %.4f",
+					 bits[b], dim, e, l2[b]);
+			check(e <= l2[b], name);
+			snprintf(name, sizeof(name), "IP error of %d bits in %d dimensions: %.4f <= %.4f",
+					 bits[b], dim, ip, l2[b] / 2);
+			check(ip <= l2[b] / 2, name);
+		}
+	check(error_of(VDIST_QUANT_L1, 128, 8) < 0.002, "L1 error of 8 bits");
+	check(error_of(VDIST_QUANT_L1, 128, 4) < 0.03, "L1 error of 4 bits");
+}
+
+static void
+test_edges(void)
+{
+	float		mean[100] = {0};
+	float		x[100] = {0};
+	float		scratch[VDIST_QUANT_SCRATCH(100)];
+	char		code[200];
+	VdistQuant	quant;
+	VdistQuantQuery *q = malloc(vdist_quant_query_size(100));
+	float		out;
+	bool		ok = true;
+
+	for (int bits = 1; bits <= 8; bits *= 2)
+	{
+		vdist_quant_init(&quant, VDIST_QUANT_L2, 100, bits, mean, 0);
+		vdist_quant_encode(&quant, x, code, scratch);
+		vdist_quant_query(&quant, x, q, scratch);
+		vdist_quant_estimate(q, code, quant.code_size, 1, &out);
+		ok = ok && out == 0.0f;
+	}
+	check(ok, "a vector at the mean has distance 0 from itself");
+
+	ok = true;
+	for (int bits = 1; bits <= 8; bits *= 2)
+		for (int metric = VDIST_QUANT_L2; metric <= VDIST_QUANT_L1; metric++)
+		{
+			static const float extremes[] = {1e-42f, 1e-20f, 1e18f, 1e30f, 3e38f};
+
+			for (int e = 0; e < 5; e++)
+			{
+				for (int i = 0; i < 100; i++)
+					x[i] = (i % 2 ? 1 : -1) * extremes[e];
+				vdist_quant_init(&quant, metric, 100, bits, mean, extremes[e]);
+				vdist_quant_encode(&quant, x, code, scratch);
+				memset(x, 0, sizeof(x));
+				x[0] = 1.0f;
+				vdist_quant_query(&quant, x, q, scratch);
+				vdist_quant_estimate(q, code, quant.code_size, 1, &out);
+				ok = ok && !isnan(out);
+			}
+		}
+	check(ok, "extreme magnitudes never estimate NaN");
+	free(q);
+}
+
+int
+main(void)
+{
+	vdist_kernel_select(VDIST_SIMD_AUTO);
+	vdist_quant_select(VDIST_SIMD_AUTO);
+	test_rotation();
+	test_variants_agree();
+	test_accuracy();
+	test_edges();
+	printf("1..%d\n", tests);
+	return failures != 0;
+}
