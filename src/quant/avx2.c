@@ -46,14 +46,12 @@ products(__m256i x, const int8_t *v, int width, int bits)
 		const __m256i mask = _mm256_set1_epi8((char) ((1 << bits) - 1));
 		__m256i		sum = _mm256_setzero_si256();
 
-#pragma GCC unroll 8
-	for (int f = 0; f < 8 / bits; f++)
-		{
-			__m256i		u = _mm256_and_si256(_mm256_srli_epi16(x, f * bits), mask);
-			__m256i		y = _mm256_loadu_si256((const __m256i *) (v + f * width));
-
-			sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(u, y));
-		}
+#define STEP(f) \
+		sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16( \
+								   _mm256_and_si256(_mm256_srli_epi16(x, (f) * bits), mask), \
+								   _mm256_loadu_si256((const __m256i *) (v + (f) * width))))
+		VDIST_QUANT_EACH_FIELD(bits, STEP);
+#undef STEP
 		return _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
 	}
 }
@@ -66,17 +64,18 @@ differences(__m256i x, __m256i mask, const int8_t *v, int width, int bits)
 	const __m256i half = _mm256_set1_epi8((char) (bits == 8 ? 0 : 1 << (7 - bits)));
 	__m256i		sum = _mm256_setzero_si256();
 
-#pragma GCC unroll 8
-	for (int f = 0; f < 8 / bits; f++)
-	{
-		__m256i		u = _mm256_and_si256(_mm256_srli_epi16(x, f * bits), field);
-		__m256i		y = _mm256_loadu_si256((const __m256i *) (v + f * width));
+	__m256i		u;
+	__m256i		y;
 
-		/* the fields are below 2^bits, so a 16-bit shift does not spill into the next byte */
-		u = _mm256_or_si256(_mm256_slli_epi16(u, 8 - bits), half);
-		sum = _mm256_add_epi64(sum, _mm256_sad_epu8(_mm256_and_si256(u, mask),
-													_mm256_and_si256(y, mask)));
-	}
+	/* fields are below 2^bits, so the 16-bit shift to the left does not spill into the next byte */
+#define STEP(f) \
+	u = _mm256_and_si256(_mm256_srli_epi16(x, (f) * bits), field); \
+	u = _mm256_or_si256(_mm256_slli_epi16(u, 8 - bits), half); \
+	y = _mm256_loadu_si256((const __m256i *) (v + (f) * width)); \
+	sum = _mm256_add_epi64(sum, _mm256_sad_epu8(_mm256_and_si256(u, mask), \
+												_mm256_and_si256(y, mask)))
+	VDIST_QUANT_EACH_FIELD(bits, STEP);
+#undef STEP
 	return sum;
 }
 
@@ -90,6 +89,23 @@ fold(__m256i sum)
 	return _mm_cvtsi128_si32(x);
 }
 
+/* The sum over one part of a code: all of it, or the upper or lower bits of a 6-bit one. */
+INLINE __m256i
+sum_part(const VdistQuantQuery *query, const uint8_t *p, int width, int bits, bool l1)
+{
+	__m256i		sum = _mm256_setzero_si256();
+
+	for (int j = 0; j < width; j += 32)
+	{
+		__m256i		mask;
+		__m256i		x = load_bits(p + j, width - j, &mask);
+
+		sum = _mm256_add_epi32(sum, l1 ? differences(x, mask, query->v + j, width, bits) :
+							   products(x, query->v + j, width, bits));
+	}
+	return sum;
+}
+
 INLINE void
 estimate_bits(const VdistQuantQuery *query, const void *codes, size_t stride,
 			  const uint16_t *which, int n, float *distance, int bits)
@@ -100,18 +116,15 @@ estimate_bits(const VdistQuantQuery *query, const void *codes, size_t stride,
 	for (int i = 0; i < n; i++)
 	{
 		const char *code = vdist_quant_at(codes, stride, which, i);
-		const uint8_t *p = (const uint8_t *) code + offsetof(VdistCode, bits);
-		__m256i		sum = _mm256_setzero_si256();
+		const uint8_t *p = (const uint8_t *) code + query->head;
+		__m256i		sum;
 
-		for (int j = 0; j < width; j += 32)
-		{
-			__m256i		mask;
-			__m256i		x = load_bits(p + j, width - j, &mask);
-
-			sum = _mm256_add_epi32(sum, l1 ?
-								   differences(x, mask, query->v + j, width, bits) :
-								   products(x, query->v + j, width, bits));
-		}
+		if (bits == 6)
+			sum = _mm256_add_epi32(_mm256_slli_epi32(sum_part(query, p, width, 4, false), 2),
+								   sum_part(query, p + width, vdist_quant_width(query->dim, 2), 2,
+											false));
+		else
+			sum = sum_part(query, p, width, bits, l1);
 		distance[i] = vdist_quant_finish(query, code, fold(sum));
 	}
 }
@@ -130,6 +143,9 @@ estimate(const VdistQuantQuery *query, const void *codes, size_t stride, const u
 			break;
 		case 4:
 			estimate_bits(query, codes, stride, which, n, distance, 4);
+			break;
+		case 6:
+			estimate_bits(query, codes, stride, which, n, distance, 6);
 			break;
 		default:
 			estimate_bits(query, codes, stride, which, n, distance, 8);

@@ -19,14 +19,12 @@ products(__m512i sum, __m512i x, const int8_t *v, int width, int bits)
 {
 	const __m512i field = _mm512_set1_epi8((char) ((1 << bits) - 1));
 
-#pragma GCC unroll 8
-	for (int f = 0; f < 8 / bits; f++)
-	{
-		__m512i		u = bits == 8 ? x :
-			_mm512_and_si512(_mm512_srli_epi16(x, f * bits), field);
-
-		sum = _mm512_dpbusd_epi32(sum, u, _mm512_loadu_si512(v + f * width));
-	}
+#define STEP(f) \
+	sum = _mm512_dpbusd_epi32(sum, bits == 8 ? x : \
+							  _mm512_and_si512(_mm512_srli_epi16(x, (f) * bits), field), \
+							  _mm512_loadu_si512(v + (f) * width))
+	VDIST_QUANT_EACH_FIELD(bits, STEP);
+#undef STEP
 	return sum;
 }
 
@@ -36,18 +34,17 @@ differences(__m512i sum, __m512i x, __mmask64 mask, const int8_t *v, int width, 
 {
 	const __m512i field = _mm512_set1_epi8((char) ((1 << bits) - 1));
 	const __m512i half = _mm512_set1_epi8((char) (bits == 8 ? 0 : 1 << (7 - bits)));
+	__m512i		u;
 
-#pragma GCC unroll 8
-	for (int f = 0; f < 8 / bits; f++)
-	{
-		__m512i		u = _mm512_and_si512(_mm512_srli_epi16(x, f * bits), field);
-
-		/* the fields are below 2^bits, so a 16-bit shift does not spill into the next byte */
-		u = _mm512_or_si512(_mm512_slli_epi16(u, 8 - bits), half);
-		sum = _mm512_add_epi64(sum,
-							   _mm512_sad_epu8(_mm512_maskz_mov_epi8(mask, u),
-											   _mm512_maskz_loadu_epi8(mask, v + f * width)));
-	}
+	/* fields are below 2^bits, so the 16-bit shift to the left does not spill into the next byte */
+#define STEP(f) \
+	u = _mm512_and_si512(_mm512_srli_epi16(x, (f) * bits), field); \
+	u = _mm512_or_si512(_mm512_slli_epi16(u, 8 - bits), half); \
+	sum = _mm512_add_epi64(sum, \
+						   _mm512_sad_epu8(_mm512_maskz_mov_epi8(mask, u), \
+										   _mm512_maskz_loadu_epi8(mask, v + (f) * width)))
+	VDIST_QUANT_EACH_FIELD(bits, STEP);
+#undef STEP
 	return sum;
 }
 
@@ -64,6 +61,26 @@ fold4(const __m512i *sum)
 								_mm512_extracti64x4_epi64(sum[g], 1));
 	t = _mm256_hadd_epi32(_mm256_hadd_epi32(a[0], a[1]), _mm256_hadd_epi32(a[2], a[3]));
 	return _mm_add_epi32(_mm256_castsi256_si128(t), _mm256_extracti128_si256(t, 1));
+}
+
+/* Add the sums over one part of four codes, which begins at offset. */
+INLINE void
+sum_part(const VdistQuantQuery *query, const char **code, int offset, int width, int bits, bool l1,
+		 __m512i *sum)
+{
+	for (int j = 0; j < width; j += 64)
+	{
+		__mmask64	mask = width - j >= 64 ? ~(__mmask64) 0 : ((__mmask64) 1 << (width - j)) - 1;
+
+#pragma GCC unroll 4
+		for (int g = 0; g < GROUP; g++)
+		{
+			__m512i		x = _mm512_maskz_loadu_epi8(mask, code[g] + offset + j);
+
+			sum[g] = l1 ? differences(sum[g], x, mask, query->v + j, width, bits) :
+				products(sum[g], x, query->v + j, width, bits);
+		}
+	}
 }
 
 INLINE void
@@ -87,20 +104,17 @@ estimate_bits(const VdistQuantQuery *query, const void *codes, size_t stride,
 			code[g] = vdist_quant_at(codes, stride, which, i + (g < m ? g : m - 1));
 			sum[g] = _mm512_setzero_si512();
 		}
-		for (int j = 0; j < width; j += 64)
+		if (bits == 6)
 		{
-			__mmask64	mask = width - j >= 64 ? ~(__mmask64) 0 :
-				((__mmask64) 1 << (width - j)) - 1;
-
+			sum_part(query, code, query->head, width, 4, false, sum);
 #pragma GCC unroll 4
 			for (int g = 0; g < GROUP; g++)
-			{
-				__m512i		x = _mm512_maskz_loadu_epi8(mask, code[g] + offsetof(VdistCode, bits) + j);
-
-				sum[g] = l1 ? differences(sum[g], x, mask, query->v + j, width, bits) :
-					products(sum[g], x, query->v + j, width, bits);
-			}
+				sum[g] = _mm512_slli_epi32(sum[g], 2);
+			sum_part(query, code, query->head + width, vdist_quant_width(query->dim, 2), 2, false,
+					 sum);
 		}
+		else
+			sum_part(query, code, query->head, width, bits, l1, sum);
 		_mm_storeu_si128((__m128i *) total, fold4(sum));
 		for (int g = 0; g < m; g++)
 			distance[i + g] = vdist_quant_finish(query, code[g], total[g]);
@@ -121,6 +135,9 @@ estimate(const VdistQuantQuery *query, const void *codes, size_t stride, const u
 			break;
 		case 4:
 			estimate_bits(query, codes, stride, which, n, distance, 4);
+			break;
+		case 6:
+			estimate_bits(query, codes, stride, which, n, distance, 6);
 			break;
 		default:
 			estimate_bits(query, codes, stride, which, n, distance, 8);

@@ -1,35 +1,35 @@
 /*
- * code.c: from a vector to its code, and from a query to the form that estimate.c compares with
- * codes. Pure C; calls rotate.c and the exact kernels, called by the access methods.
+ * code.c: from a vector to its code and back. Pure C; calls rotate.c and the exact kernels, called by
+ * the access methods.
  */
 #include <float.h>
 #include <math.h>
 
 #include "quant/variants.h"
 
-/* Steps of the best uniform quantizer of a unit Gaussian with 2, 4 and 8 bits (Max 1960). */
-#define STEP_2_BITS 0.9957f
-#define STEP_4_BITS 0.3352f
-#define STEP_8_BITS 0.0308f
+/* Steps of the best uniform quantizer of a unit Gaussian with 2 to 8 bits (Max 1960), by bits. */
+static const float best_step[9] = {0, 0, 0.9957f, 0, 0.3352f, 0, 0.1041f, 0, 0.0308f};
 
-/*
- * A rotated vector is nearly, but not quite, Gaussian: the best of a few steps around the Gaussian
- * one is taken for every vector.
- */
-static const float trials[] = {1.0f, 0.88f, 1.14f, 0.76f, 1.3f};
-
-#define NTRIALS ((int) (sizeof(trials) / sizeof(trials[0])))
+/* How often the step is corrected so that the factor of the code follows from its norm. */
+#define STEP_ROUNDS 5
 
 static int
-code_width(int dim, int bits)
+head_size(VdistQuantMetric metric, int bits)
 {
-	return 4 * ((dim * bits + 31) / 32);
+	if (bits > 4)
+		return HEAD_FLOATS;
+	if (metric == VDIST_QUANT_IP || (metric == VDIST_QUANT_L2 && bits == 1))
+		return HEAD_PAIR;
+	return HEAD_SHORT;
 }
 
 size_t
-vdist_quant_code_size(int dim, int bits)
+vdist_quant_code_size(VdistQuantMetric metric, int dim, int bits)
 {
-	return offsetof(VdistCode, bits) + code_width(dim, bits);
+	size_t		width = bits == 6 ?
+		vdist_quant_width(dim, 4) + vdist_quant_width(dim, 2) : vdist_quant_width(dim, bits);
+
+	return head_size(metric, bits) + width;
 }
 
 void
@@ -39,24 +39,45 @@ vdist_quant_init(VdistQuant *quant, VdistQuantMetric metric, int dim, int bits, 
 	quant->metric = metric;
 	quant->dim = dim;
 	quant->bits = bits;
-	quant->width = code_width(dim, bits);
-	quant->code_size = vdist_quant_code_size(dim, bits);
+	quant->head = head_size(metric, bits);
+	quant->width = vdist_quant_width(dim, bits == 6 ? 4 : bits);
+	quant->code_size = vdist_quant_code_size(metric, dim, bits);
 	quant->mean = mean;
 	quant->range = range;
 }
 
-size_t
-vdist_quant_query_size(int dim)
+/* The nearest short float (variants.h) of a non-negative number, clamped to what it can say. */
+static uint16_t
+short_of(float f)
 {
-	/* the fields of all planes, and what a 64-byte load may read beyond them */
-	return offsetof(VdistQuantQuery, v) + (size_t) dim + 32 + 64;
+	uint32_t	bits;
+
+	if (!(f >= ldexpf(1.0f, -62)))
+		return 0;
+	if (f > ldexpf(1.0f, 62))
+		f = ldexpf(1.0f, 62);
+	memcpy(&bits, &f, sizeof(bits));
+	return (uint16_t) ((bits + (1u << 13) - (64u << 23)) >> 14);
 }
 
-/* z_i = the centred level of r_i / step: an odd multiple of one half, at most (2^bits - 1) / 2. */
-static void
+/* The nearest number that the upper half of a float can hold. */
+static uint16_t
+upper_half_of(float f)
+{
+	uint32_t	bits;
+
+	memcpy(&bits, &f, sizeof(bits));
+	return (uint16_t) ((bits + 0x8000) >> 16);
+}
+
+/*
+ * z_i = the centred level of r_i / step: an odd multiple of one half, at most (2^bits - 1) / 2.
+ * Returns <r, z>.
+ */
+static float
 quantize(int dim, int bits, const float *r, float step, float *z)
 {
-	float		inverse = 1.0f / step;
+	float		inverse = 1.0f / (step > FLT_MIN ? step : FLT_MIN);
 	float		half = (float) (1 << (bits - 1));
 	float		limit = (float) ((1 << bits) - 1);
 
@@ -68,193 +89,219 @@ quantize(int dim, int bits, const float *r, float step, float *z)
 		t = t < limit ? t : limit;
 		z[i] = (float) (int) t - (half - 0.5f);
 	}
+	return vdist_kernel->inner_product(dim, r, z);
 }
 
-static void
-pack(const VdistQuant *quant, const float *z, uint8_t *out)
+/*
+ * Quantize with the step for which ||r||^2 / <r, z> comes out as wanted, so that the code need not
+ * store it: <r, z> falls as the step grows, nearly as its inverse.
+ */
+static float
+quantize_to(int dim, int bits, const float *r, float n2, float wanted, float sigma, float *z)
 {
-	int			bits = quant->bits;
-	float		centre = (float) ((1 << bits) - 1) * 0.5f;
+	float		step = sigma * best_step[bits];
+	float		best = step;
+	float		best_miss = FLT_MAX;
+	float		s = 0.0f;
 
-	memset(out, 0, quant->width);
+	for (int round = 0; round < STEP_ROUNDS; round++)
+	{
+		float		miss;
+
+		s = quantize(dim, bits, r, step, z);
+		if (!(s > 0.0f))
+			break;
+		miss = fabsf(n2 / s - wanted);
+		if (miss < best_miss)
+		{
+			best_miss = miss;
+			best = step;
+			if (miss < 1e-3f * wanted)
+				return s;
+		}
+		step *= wanted * s / n2;
+	}
+	return quantize(dim, bits, r, best, z);
+}
+
+/* Set a field of `bits` bits for every dimension: bits shift .. shift + bits - 1 of the level. */
+static void
+pack(int dim, int bits, int shift, int width, const int32_t *level, uint8_t *out)
+{
+	unsigned	mask = (1u << bits) - 1;
+
+	memset(out, 0, width);
 	for (int f = 0; f < 8 / bits; f++)
 	{
-		int			first = f * quant->width;
-		int			last = first + quant->width;
+		int			first = f * width;
+		int			last = first + width;
 
-		last = last < quant->dim ? last : quant->dim;
+		last = last < dim ? last : dim;
 		for (int i = first; i < last; i++)
-			out[i - first] |= (uint8_t) ((unsigned) (int) (z[i] + centre) << (f * bits));
+			out[i - first] |= (uint8_t) ((((unsigned) level[i] >> shift) & mask) << (f * bits));
 	}
 }
 
-/* One 8-bit level of L1: the position of x in mean +- range. */
-static inline int
-level(float x, float mean, float range)
+static void
+unpack(int dim, int bits, int shift, int width, const uint8_t *in, int32_t *level)
 {
-	float		t = range > 0.0f ? (x - mean + range) * (127.5f / range) : 127.5f;
+	unsigned	mask = (1u << bits) - 1;
 
-	t = t > 0.0f ? t : 0.0f;
-	t = t < 255.0f ? t : 255.0f;
-	return (int) (t + 0.5f);
+	for (int f = 0; f < 8 / bits; f++)
+	{
+		int			first = f * width;
+		int			last = first + width;
+
+		last = last < dim ? last : dim;
+		for (int i = first; i < last; i++)
+			level[i] |= (int32_t) (((in[i - first] >> (f * bits)) & mask) << shift);
+	}
+}
+
+static void
+pack_all(const VdistQuant *quant, const int32_t *level, uint8_t *out)
+{
+	if (quant->bits == 6)
+	{
+		pack(quant->dim, 4, 2, quant->width, level, out);
+		pack(quant->dim, 2, 0, vdist_quant_width(quant->dim, 2), level, out + quant->width);
+	}
+	else
+		pack(quant->dim, quant->bits, 0, quant->width, level, out);
 }
 
 /* L1: no rotation (it would change the distance); what clipping cuts off is kept in add. */
 static void
-encode_l1(const VdistQuant *quant, const float *x, void *code)
+encode_l1(const VdistQuant *quant, const float *x, char *code, int32_t *level)
 {
-	int			bits = quant->bits;
-	uint8_t    *out = (uint8_t *) code + offsetof(VdistCode, bits);
-	float		head[2] = {0.0f, 0.0f};
+	float		over = 0.0f;
+	float		head[2];
 
-	memset(out, 0, quant->width);
 	for (int i = 0; i < quant->dim; i++)
 	{
-		float		over = fabsf(x[i] - quant->mean[i]) - quant->range;
-		int			f = i / quant->width;
+		float		excess = fabsf(x[i] - quant->mean[i]) - quant->range;
 
-		if (over > 0.0f)
-			head[0] += over;
-		out[i - f * quant->width] |=
-			(uint8_t) ((level(x[i], quant->mean[i], quant->range) >> (8 - bits)) << (f * bits));
+		if (excess > 0.0f)
+			over += excess;
+		level[i] = vdist_quant_level(x[i] - quant->mean[i], quant->range) >> (8 - quant->bits);
 	}
-	memcpy(code, head, sizeof(head));
+	over = over < FLT_MAX ? over : FLT_MAX;
+	if (quant->head == HEAD_FLOATS)
+	{
+		head[0] = over;
+		head[1] = 0.0f;
+		memcpy(code, head, sizeof(head));
+	}
+	else
+	{
+		uint16_t	h = short_of(over);
+
+		memcpy(code, &h, sizeof(h));
+	}
+	pack_all(quant, level, (uint8_t *) code + quant->head);
 }
 
 void
 vdist_quant_encode(const VdistQuant *quant, const float *x, void *code, float *scratch)
 {
 	int			dim = quant->dim;
+	int			bits = quant->bits;
 	float	   *r = scratch;
 	float	   *z = scratch + dim + 64;
-	float	   *best = scratch + 2 * (dim + 64);
-	float		head[2];
+	int32_t    *level = (int32_t *) (scratch + 2 * (dim + 64));
+	float		centre = (float) ((1 << bits) - 1) * 0.5f;
 	float		n2;
+	float		add;
+	float		norm;
+	float		sigma;
 	float		s;
-	float		offset = 0.0f;
+	float		scale;			/* <r, q> is estimated by <z, q> * scale */
+	uint16_t	h[2] = {0, 0};
 
 	if (quant->metric == VDIST_QUANT_L1)
 	{
-		encode_l1(quant, x, code);
+		encode_l1(quant, x, code, level);
 		return;
 	}
 
 	for (int i = 0; i < dim; i++)
 		r[i] = x[i] - quant->mean[i];
 	n2 = vdist_kernel->inner_product(dim, r, r);
-	if (quant->metric == VDIST_QUANT_IP)
-		offset = vdist_kernel->inner_product(dim, r, quant->mean);
+	n2 = n2 < FLT_MAX ? n2 : FLT_MAX;
+	add = quant->metric == VDIST_QUANT_L2 ? n2 :
+		-vdist_kernel->inner_product(dim, r, quant->mean);
+	add = isfinite(add) ? add : FLT_MAX;
 	vdist_quant_variant->rotate(dim, r);
+	norm = sqrtf(n2);
+	sigma = norm / sqrtf((float) dim);
 
-	if (quant->bits == 1)
+	if (bits == 1)
 	{
 		for (int i = 0; i < dim; i++)
-			best[i] = r[i] > 0.0f ? 0.5f : -0.5f;
-		s = vdist_kernel->inner_product(dim, r, best);
+			z[i] = r[i] > 0.0f ? 0.5f : -0.5f;
+		s = vdist_kernel->inner_product(dim, r, z);
+	}
+	else if (quant->head == HEAD_SHORT)
+	{
+		h[0] = short_of(norm);
+		s = quantize_to(dim, bits, r, n2, vdist_quant_short(h[0]) * vdist_quant_unit(dim, bits),
+						sigma, z);
 	}
 	else
-	{
-		float		sigma = sqrtf(n2 / (float) dim);
-		float		base = quant->bits == 2 ? STEP_2_BITS :
-			quant->bits == 4 ? STEP_4_BITS : STEP_8_BITS;
-		float		best_cos = -1.0f;
-		int			ntrials = quant->bits == 8 ? 1 : NTRIALS;
+		s = quantize(dim, bits, r, sigma * best_step[bits], z);
 
-		s = 0.0f;
-		for (int t = 0; t < ntrials; t++)
-		{
-			float		step = sigma * base * trials[t];
-			float		rz;
-			float		cos2;
+	for (int i = 0; i < dim; i++)
+		level[i] = (int32_t) (z[i] + centre);
+	pack_all(quant, level, (uint8_t *) code + quant->head);
 
-			quantize(dim, quant->bits, r, step > FLT_MIN ? step : FLT_MIN, z);
-			rz = vdist_kernel->inner_product(dim, r, z);
-			cos2 = rz * rz / vdist_kernel->inner_product(dim, z, z);
-			if (t == 0 || cos2 > best_cos)
-			{
-				float	   *swap = best;
+	scale = s > 0.0f ? n2 / s : 0.0f;
+	scale = isfinite(scale) ? scale : 0.0f;
+	if (quant->head == HEAD_FLOATS)
+	{
+		float		head[2];
 
-				best = z;
-				z = swap;
-				best_cos = cos2;
-				s = rz;
-			}
-		}
+		head[0] = add;
+		head[1] = scale;
+		memcpy(code, head, sizeof(head));
+		return;
 	}
-	pack(quant, best, (uint8_t *) code + offsetof(VdistCode, bits));
-
-	/* <r, q> is estimated by <z, q> * n2 / s; the estimate carries half of 2 <z, q> */
-	head[1] = s > 0.0f ? n2 / s : 0.0f;
-	if (quant->metric == VDIST_QUANT_L2)
+	if (quant->head == HEAD_PAIR)
 	{
-		head[0] = n2;
-		head[1] = -2.0f * head[1];
+		h[0] = quant->metric == VDIST_QUANT_L2 ? short_of(norm) : upper_half_of(add);
+		h[1] = short_of(scale);
 	}
-	else
-	{
-		head[0] = -offset;
-		head[1] = -head[1];
-	}
-	if (!isfinite(head[0]) || !isfinite(head[1]))
-	{
-		head[0] = FLT_MAX;
-		head[1] = 0.0f;
-	}
-	memcpy(code, head, sizeof(head));
+	memcpy(code, h, quant->head);
 }
 
 void
-vdist_quant_query(const VdistQuant *quant, const float *x, VdistQuantQuery *query, float *scratch)
+vdist_quant_decode(const VdistQuant *quant, const void *code, float *x)
 {
 	int			dim = quant->dim;
-	float	   *r = scratch;
-	int			planes = quant->width * (8 / quant->bits);
-	float		peak = 0.0f;
-	float		inverse;
-	int32_t		sum = 0;
+	int			bits = quant->bits;
+	const uint8_t *fields = (const uint8_t *) code + quant->head;
+	int32_t    *level = (int32_t *) x;
+	float		centre = (float) ((1 << bits) - 1) * 0.5f;
+	float		add;
+	float		scale;
 
-	query->metric = quant->metric;
-	query->dim = dim;
-	query->bits = quant->bits;
-	query->width = quant->width;
-
-	if (quant->metric == VDIST_QUANT_L1)
+	memset(level, 0, sizeof(int32_t) * dim);
+	if (bits == 6)
 	{
-		/* padding must equal what an all-zero field widens to */
-		int			half = quant->bits == 8 ? 0 : 1 << (7 - quant->bits);
-
-		query->bias = 0;
-		query->scale = quant->range / 127.5f;
-		query->add = 0.0f;
-		for (int i = 0; i < dim; i++)
-			query->v[i] = (int8_t) level(x[i], quant->mean[i], quant->range);
-		memset(query->v + dim, half, planes - dim);
-		memset(query->v + planes, 0, 64);
-		return;
+		unpack(dim, 4, 2, quant->width, fields, level);
+		unpack(dim, 2, 0, vdist_quant_width(dim, 2), fields + quant->width, level);
 	}
-
-	for (int i = 0; i < dim; i++)
-		r[i] = x[i] - quant->mean[i];
-	if (quant->metric == VDIST_QUANT_L2)
-		query->add = vdist_kernel->inner_product(dim, r, r);
 	else
-		query->add = -vdist_kernel->inner_product(dim, x, quant->mean);
-	vdist_quant_variant->rotate(dim, r);
+		unpack(dim, bits, 0, quant->width, fields, level);
 
-	for (int i = 0; i < dim; i++)
-		peak = fabsf(r[i]) > peak ? fabsf(r[i]) : peak;
-	inverse = peak > 0.0f ? 127.0f / peak : 0.0f;
-	if (!isfinite(inverse))
-		inverse = 0.0f;
+	vdist_quant_factors(quant->metric, quant->head, code, &add, &scale);
+	if (quant->metric == VDIST_QUANT_L1)
+		scale = quant->range * 2.0f / (float) (bits == 8 ? 255 : 1 << bits);
+	else if (quant->head == HEAD_SHORT)
+		scale *= vdist_quant_unit(dim, bits);
 	for (int i = 0; i < dim; i++)
 	{
-		float		t = r[i] * inverse;
-		int			v = (int) (t + (t < 0.0f ? -0.5f : 0.5f));
+		float		z = (float) level[i] - centre;
 
-		query->v[i] = (int8_t) v;
-		sum += v;
+		x[i] = z * scale;
 	}
-	memset(query->v + dim, 0, planes - dim + 64);
-	query->bias = ((1 << quant->bits) - 1) * sum;
-	query->scale = peak / 254.0f;
 }

@@ -5,24 +5,23 @@
 #include "quant/variants.h"
 
 static int32_t
-sum_products(const VdistQuantQuery *query, const uint8_t *bits)
+sum_products(const VdistQuantQuery *query, const uint8_t *fields, int width, int bits)
 {
-	int			nbits = query->bits;
-	unsigned	mask = (1u << nbits) - 1;
+	unsigned	mask = (1u << bits) - 1;
 	int32_t		sum = 0;
 
-	for (int f = 0; f < 8 / nbits; f++)
+	for (int f = 0; f < 8 / bits; f++)
 	{
-		const int8_t *v = query->v + f * query->width;
+		const int8_t *v = query->v + f * width;
 
-		for (int j = 0; j < query->width; j++)
-			sum += (int32_t) ((bits[j] >> (f * nbits)) & mask) * v[j];
+		for (int j = 0; j < width; j++)
+			sum += (int32_t) ((fields[j] >> (f * bits)) & mask) * v[j];
 	}
 	return sum;
 }
 
 static int32_t
-sum_differences(const VdistQuantQuery *query, const uint8_t *bits)
+sum_differences(const VdistQuantQuery *query, const uint8_t *fields)
 {
 	int			nbits = query->bits;
 	unsigned	mask = (1u << nbits) - 1;
@@ -35,7 +34,7 @@ sum_differences(const VdistQuantQuery *query, const uint8_t *bits)
 
 		for (int j = 0; j < query->width; j++)
 		{
-			int32_t		u = (int32_t) (((bits[j] >> (f * nbits)) & mask) << (8 - nbits)) + half;
+			int32_t		u = (int32_t) (((fields[j] >> (f * nbits)) & mask) << (8 - nbits)) + half;
 
 			sum += u > v[j] ? u - v[j] : v[j] - u;
 		}
@@ -50,12 +49,18 @@ estimate(const VdistQuantQuery *query, const void *codes, size_t stride, const u
 	for (int i = 0; i < n; i++)
 	{
 		const char *code = vdist_quant_at(codes, stride, which, i);
-		const uint8_t *bits = (const uint8_t *) code + offsetof(VdistCode, bits);
+		const uint8_t *fields = (const uint8_t *) code + query->head;
+		int			width = query->width;
+		int32_t		sum;
 
-		distance[i] = vdist_quant_finish(query, code,
-										 query->metric == VDIST_QUANT_L1 ?
-										 sum_differences(query, bits) :
-										 sum_products(query, bits));
+		if (query->metric == VDIST_QUANT_L1)
+			sum = sum_differences(query, fields);
+		else if (query->bits == 6)
+			sum = 4 * sum_products(query, fields, width, 4) +
+				sum_products(query, fields + width, vdist_quant_width(query->dim, 2), 2);
+		else
+			sum = sum_products(query, fields, width, query->bits);
+		distance[i] = vdist_quant_finish(query, code, sum);
 	}
 }
 

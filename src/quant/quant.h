@@ -28,20 +28,13 @@ typedef struct VdistQuant
 {
 	VdistQuantMetric metric;
 	int			dim;
-	int			bits;			/* 1, 2, 4 or 8 */
-	int			width;			/* bytes of a code's bits, a multiple of 4 */
-	size_t		code_size;		/* bytes of a whole code, a multiple of 4 */
+	int			bits;			/* 1, 2, 4, 6 or 8; not 6 for L1 */
+	int			head;			/* bytes before the fields: factors of the estimate */
+	int			width;			/* bytes of the fields (with 6 bits: of the upper four bits' part) */
+	size_t		code_size;		/* bytes of a code; codes need no alignment */
 	const float *mean;			/* dim floats: the centre of all codes */
 	float		range;			/* L1 only: components are clipped to mean +- range */
 } VdistQuant;
-
-/* A stored code. It may lie at any address: the readers do not assume alignment. */
-typedef struct VdistCode
-{
-	float		add;			/* the part of the estimate that does not depend on the query */
-	float		scale;			/* factor of the integer product; not used by L1 */
-	uint8_t		bits[];			/* field f of byte j is dimension f * width + j */
-} VdistCode;
 
 /* A query made ready for estimates; vdist_quant_query_size(dim) bytes. */
 typedef struct VdistQuantQuery
@@ -49,10 +42,13 @@ typedef struct VdistQuantQuery
 	VdistQuantMetric metric;
 	int			dim;
 	int			bits;
+	int			head;
 	int			width;
 	int32_t		bias;			/* (2^bits - 1) * sum of v */
 	float		add;
 	float		scale;
+	float		norm;			/* length of the centred query */
+	float		step;			/* what one unit of v stands for */
 	int8_t		v[];			/* the query in 8 bits a dimension (unsigned for L1), padded */
 } VdistQuantQuery;
 
@@ -62,7 +58,7 @@ typedef struct VdistQuantQuery
 /* code.c */
 
 /* Bytes of one code. */
-extern size_t vdist_quant_code_size(int dim, int bits);
+extern size_t vdist_quant_code_size(VdistQuantMetric metric, int dim, int bits);
 
 /* Set up *quant; mean must stay valid as long as *quant is used. range matters for L1 alone. */
 extern void vdist_quant_init(VdistQuant *quant, VdistQuantMetric metric, int dim, int bits,
@@ -71,12 +67,31 @@ extern void vdist_quant_init(VdistQuant *quant, VdistQuantMetric metric, int dim
 /* Write the code of x (dim floats), quant->code_size bytes, to code. */
 extern void vdist_quant_encode(const VdistQuant *quant, const float *x, void *code, float *scratch);
 
+/*
+ * The vector that a code stands for, centred and rotated (for L1: centred). Products with it estimate
+ * those with the encoded vector without bias; with few bits it is longer than that vector.
+ */
+extern void vdist_quant_decode(const VdistQuant *quant, const void *code, float *x);
+
+/* query.c */
+
 /* Bytes of a query of this dimension, whatever the bits. */
 extern size_t vdist_quant_query_size(int dim);
 
 /* Make x (dim floats) ready to be compared with codes. */
 extern void vdist_quant_query(const VdistQuant *quant, const float *x, VdistQuantQuery *query,
 							  float *scratch);
+
+/*
+ * Make the vector behind a code of quant ready to be compared with codes of target, which may have
+ * another number of bits but has the same metric (L2 or L1), dimension, mean and range.
+ */
+extern void vdist_quant_query_code(const VdistQuant *quant, const void *code,
+								   const VdistQuant *target, VdistQuantQuery *query,
+								   float *scratch);
+
+/* Standard deviation of the estimate between the query and one code. */
+extern float vdist_quant_error(const VdistQuantQuery *query, const void *code);
 
 /* estimate.c */
 

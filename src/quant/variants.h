@@ -1,13 +1,16 @@
 /*
  * variants.h: what the SIMD variants of quant/ share among themselves. Nobody else includes this.
  *
- * An estimate is  add + query.add + (scale * query.scale) * (2 * <u, v> - bias)  with u the code's
+ * An estimate is  (add + query.add) + (scale * query.scale) * (2 * <u, v> - bias)  with u the code's
  * fields and v the query's bytes; for L1 it is  add + query.scale * sum |u' - v|  with u' the code's
  * fields widened to 8 bits. Multiplications and additions happen in this order in every variant.
+ * A code of 6 bits is one of the upper 4 bits, followed by one of the lower 2: <u, v> is four times
+ * the former's sum plus the latter's.
  */
 #ifndef VDIST_QUANT_VARIANTS_H
 #define VDIST_QUANT_VARIANTS_H
 
+#include <math.h>
 #include <string.h>
 
 #include "quant/quant.h"
@@ -34,25 +37,131 @@ extern void vdist_quant_rotate_scalar(int dim, float *x);
 extern void vdist_quant_rotate_avx2(int dim, float *x);
 extern void vdist_quant_rotate_avx512(int dim, float *x);
 
+/*
+ * Run step(f) for every field of a byte, unrolled for a constant number of bits: the compiler does
+ * not unroll such loops by itself at -O2, and f is a shift count of the inner loop.
+ */
+#define VDIST_QUANT_EACH_FIELD(bits, step) \
+	do { \
+		step(0); \
+		if ((bits) <= 4) \
+		{ \
+			step(1); \
+		} \
+		if ((bits) <= 2) \
+		{ \
+			step(2); \
+			step(3); \
+		} \
+		if ((bits) == 1) \
+		{ \
+			step(4); \
+			step(5); \
+			step(6); \
+			step(7); \
+		} \
+	} while (0)
+
+/*
+ * Heads. Which factors a code carries depends on metric and bits:
+ *	 6, 8 bits:			 float add, float scale
+ *	 L1, 1 to 4 bits:	 short float add
+ *	 L2, 2 and 4 bits:	 short float norm; add = norm^2 and scale = norm, a constant being the query's
+ *	 L2, 1 bit:			 short float norm, short float scale; add = norm^2
+ *	 IP, 1 to 4 bits:	 upper half of a float add, short float scale
+ * A short float has no sign, 7 bits of exponent (2^-63 to 2^64) and 9 of mantissa.
+ */
+#define HEAD_FLOATS 8
+#define HEAD_PAIR 4
+#define HEAD_SHORT 2
+
 static inline float
-vdist_quant_load(const char *p)
+vdist_quant_bits_float(uint32_t bits)
 {
 	float		f;
 
-	memcpy(&f, p, sizeof(f));
+	memcpy(&f, &bits, sizeof(f));
 	return f;
+}
+
+/* 0 means 0; everything else is normal. */
+static inline float
+vdist_quant_short(uint16_t s)
+{
+	return s == 0 ? 0.0f : vdist_quant_bits_float(((uint32_t) s << 14) + (64u << 23));
+}
+
+static inline void
+vdist_quant_factors(VdistQuantMetric metric, int head, const char *code, float *add, float *scale)
+{
+	uint16_t	h[2];
+
+	if (head == HEAD_FLOATS)
+	{
+		memcpy(add, code, sizeof(float));
+		memcpy(scale, code + sizeof(float), sizeof(float));
+	}
+	else if (head == HEAD_SHORT)
+	{
+		memcpy(h, code, HEAD_SHORT);
+		*scale = vdist_quant_short(h[0]);
+		*add = metric == VDIST_QUANT_L1 ? *scale : *scale * *scale;
+	}
+	else
+	{
+		memcpy(h, code, HEAD_PAIR);
+		*scale = vdist_quant_short(h[1]);
+		if (metric == VDIST_QUANT_L2)
+		{
+			*add = vdist_quant_short(h[0]);
+			*add *= *add;
+		}
+		else
+			*add = vdist_quant_bits_float((uint32_t) h[0] << 16);
+	}
 }
 
 /* The fixed epilogue: from the integer sum over a code to its estimate. */
 static inline float
 vdist_quant_finish(const VdistQuantQuery *query, const char *code, int32_t sum)
 {
-	float		add = vdist_quant_load(code);
+	float		add;
+	float		scale;
 
+	vdist_quant_factors(query->metric, query->head, code, &add, &scale);
 	if (query->metric == VDIST_QUANT_L1)
 		return add + query->scale * (float) sum;
-	return (add + query->add) +
-		(vdist_quant_load(code + 4) * query->scale) * (float) (2 * sum - query->bias);
+	return (add + query->add) + (scale * query->scale) * (float) (2 * sum - query->bias);
+}
+
+/* Bytes of dim fields of a power of two of bits. */
+static inline int
+vdist_quant_width(int dim, int bits)
+{
+	return 4 * ((dim * bits + 31) / 32);
+}
+
+/*
+ * The usual scale of a code (||r||^2 / <r, z>) of a vector of length 1: the step of a Gaussian's best
+ * quantizer over the share of its length that the quantizer keeps.
+ */
+static inline float
+vdist_quant_unit(int dim, int bits)
+{
+	static const float unit[9] = {0, 0, 1.1300f, 0, 0.3391f, 0, 0.1042f, 0, 0.0308f};
+
+	return unit[bits] / sqrtf((float) dim);
+}
+
+/* L1's 8-bit level of a centred component: its position between -range and range. */
+static inline int
+vdist_quant_level(float x, float range)
+{
+	float		t = range > 0.0f ? (x + range) * (127.5f / range) : 127.5f;
+
+	t = t > 0.0f ? t : 0.0f;
+	t = t < 255.0f ? t : 255.0f;
+	return (int) (t + 0.5f);
 }
 
 static inline const char *
