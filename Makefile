@@ -10,6 +10,11 @@ PG_CPPFLAGS = -I$(CURDIR)/src -I$(libpq_srcdir)
 PG_CFLAGS = -ffp-contract=off
 SHLIB_LINK_INTERNAL = $(libpq)
 
+# PostgreSQL loads modules with global symbols: without this, a function of another extension that
+# was loaded earlier would be called in place of one of ours with the same name.
+SHLIB_LINK = $(if $(filter linux,$(PORTNAME)),-Wl$(comma)-Bsymbolic)
+comma = ,
+
 # The distance kernels are dispatched at run time and gain nothing from JIT inlining.
 override with_llvm = no
 
@@ -36,11 +41,11 @@ $(OBJS): $(wildcard src/*.h src/*/*.h) .build/pg_config
 .build/pg_config: FORCE
 	@mkdir -p .build; $(PG_CONFIG) > $@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-# One program a file, with kernel/ and quant/ compiled in under the sanitizers.
-UNIT_SRC = $(wildcard src/kernel/*.c src/quant/*.c)
+# One program a file, with what needs no PostgreSQL compiled in under the sanitizers.
+UNIT_SRC = $(wildcard src/kernel/*.c src/quant/*.c) src/type/parse.c
 UNIT_BIN = $(patsubst test/unit/%.c,.build/unit/%,$(wildcard test/unit/*.c))
 
-.build/unit/%: test/unit/%.c $(UNIT_SRC) $(wildcard src/kernel/*.h src/quant/*.h test/unit/*.h)
+.build/unit/%: test/unit/%.c $(UNIT_SRC) $(wildcard src/kernel/*.h src/quant/*.h test/unit/*.h) src/type/parse.h
 	@mkdir -p .build/unit
 	$(CC) -std=gnu99 -O1 -g -Wall -Wextra -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
 		-Isrc -o $@ $< $(UNIT_SRC) -lm
@@ -67,7 +72,7 @@ quickstart-stop:
 
 #: Testing (T="name ..." narrows check-regress, check-tap and check-unit down)
 #  test           everything below; installs the packages it needs
-#  check-unit     C tests of kernel/ and quant/ under the sanitizers
+#  check-unit     C tests of what needs no PostgreSQL, under the sanitizers
 #  check-regress  SQL tests, one server
 #  check-tap      tests with a coordinator and shards
 #  check-includes  the floors of the house: who may include whom

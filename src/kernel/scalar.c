@@ -2,11 +2,36 @@
  * scalar.c: the kernels in portable C, and the definition of the order of summation that every
  * other variant follows (kernel.h). Pure C; reached through dispatch.c.
  */
+#include <float.h>
 #include <math.h>
+#include <stdint.h>
+#include <string.h>
 
 #include "kernel/variants.h"
 
 #define LANES VDIST_KERNEL_LANES
+
+/*
+ * fmaf, without the slow library function where the processor has no instruction for it (or has one
+ * that the compiler must not use). The product of two floats is exact in double; its sum is rounded
+ * twice, to double and to float, and that is wrong only where the double lies on the midpoint between
+ * two floats, or the float is subnormal.
+ */
+static inline float
+fused(float a, float b, float c)
+{
+#ifdef FP_FAST_FMAF
+	return fmaf(a, b, c);
+#else
+	double		sum = (double) a * (double) b + (double) c;
+	uint64_t	bits;
+
+	memcpy(&bits, &sum, sizeof(bits));
+	if ((bits & 0x1fffffff) == 0x10000000 || (fabs(sum) < FLT_MIN && sum != 0))
+		return fmaf(a, b, c);
+	return (float) sum;
+#endif
+}
 
 /* The added zero turns -0 into +0: the sign of a zero would depend on how a variant pads the tail. */
 static float
@@ -27,7 +52,7 @@ l2_squared(int dim, const float *a, const float *b)
 	{
 		float		d = a[i] - b[i];
 
-		lane[i % LANES] = fmaf(d, d, lane[i % LANES]);
+		lane[i % LANES] = fused(d, d, lane[i % LANES]);
 	}
 	return fold(lane);
 }
@@ -38,7 +63,7 @@ inner_product(int dim, const float *a, const float *b)
 	float		lane[LANES] = {0};
 
 	for (int i = 0; i < dim; i++)
-		lane[i % LANES] = fmaf(a[i], b[i], lane[i % LANES]);
+		lane[i % LANES] = fused(a[i], b[i], lane[i % LANES]);
 	return fold(lane);
 }
 

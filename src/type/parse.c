@@ -93,10 +93,11 @@ read_short_number(const char *p, float *value)
 		return NULL;
 	d = exponent < 0 ? (double) mantissa / power_of_ten[-exponent] :
 		(double) mantissa * power_of_ten[exponent];
-	if (mantissa != 0 && (d < FLT_MIN || d > FLT_MAX))
-		return NULL;
 
-	/* A float keeps the upper 23 of the 52 bits: the midpoint has just the highest of the lower 29. */
+	/*
+	 * d is zero or a normal float. Of its 52 bits a float keeps 23: a midpoint has just the highest of
+	 * the other 29.
+	 */
 	memcpy(&bits, &d, sizeof(bits));
 	if ((bits & 0x1fffffff) == 0x10000000)
 		return NULL;
