@@ -87,14 +87,14 @@ check-unit check-regress check-tap check-includes check-format:
 	@T='$(T)' test/run $(@:check-%=%)
 
 #: Keeping
-#  format         indent every C file
-#  typedefs       write typedefs.list anew, for format
+#  format         indent every C file, after typedefs
+#  typedefs       write typedefs.list, the type names in our C files, anew
 #  help           this list
 
-format:
+format: typedefs
 	@test/indent --write
 
-typedefs: all
+typedefs:
 	@test/typedefs > typedefs.list.new && mv typedefs.list.new typedefs.list
 
 help:

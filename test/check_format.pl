@@ -1,1 +1,55 @@
-print "1..0 # SKIP not yet\n";
+# check_format.pl: the rules of .editorconfig, and PostgreSQL's indentation for C. `make format` mends
+# the latter, `make typedefs` its list of type names.
+use strict;
+use warnings;
+
+use File::Find;
+use Test::More;
+
+my (@files, @bad);
+my @mine = qw(Makefile README.md CHANGELOG.md vdist.control src sql test docker);
+find(
+	{
+		no_chdir => 1,
+		wanted => sub { push @files, $_ if -f && !/\.(o|so|bc|gcda|gcno|fvecs|bvecs|png)$/ },
+	},
+	grep { -e } @mine);
+
+foreach my $file (sort @files)
+{
+	open my $fh, '<:raw', $file or die "$file: $!\n";
+	my $text = do { local $/; <$fh> } // '';
+	next if $text eq '' || $text =~ /\0/;
+	push @bad, "$file: no newline at its end" if $text !~ /\n\z/;
+	push @bad, "$file: empty lines at its end" if $text =~ /\n\n\z/;
+	my $n = 0;
+	foreach my $line (split /\n/, $text)
+	{
+		$n++;
+		push @bad, "$file:$n: white space at the end" if $line =~ /[ \t\r]$/;
+		push @bad, "$file:$n: tab" if $file =~ /\.(sql|md|yml)$/ && $line =~ /\t/;
+		push @bad, "$file:$n: indented with spaces"
+		  if $file =~ /\.(c|h|pl|pm)$/ && $line =~ /^ {4}/;
+	}
+}
+is(join("\n", @bad), '', 'white space');
+
+my %known = map { $_ => 1 } split ' ', slurp('typedefs.list');
+my @missing = grep { !$known{$_} } split ' ', qx{test/typedefs};
+is("@missing", '', 'typedefs.list knows every type (make typedefs)');
+
+SKIP:
+{
+	skip 'pg_bsd_indent is not installed', 1 if !grep { -x "$_/pg_bsd_indent" } split /:/, $ENV{PATH};
+	my $diff = qx{test/indent 2>&1};
+	is($diff, '', 'indentation (make format)');
+}
+done_testing();
+
+sub slurp
+{
+	my ($file) = @_;
+	local $/;
+	open my $fh, '<', $file or die "$file: $!\n";
+	return scalar <$fh>;
+}

@@ -77,7 +77,8 @@ typedef struct VdistConn VdistConn;
 
 typedef enum VdistAccess
 {
-	VDIST_READ,					/* no remote transaction unless one is open or the isolation asks for it */
+	VDIST_READ,					/* no remote transaction unless one is open or the isolation asks
+								 * for it */
 	VDIST_WRITE					/* inside a remote transaction that xact.c ends with the local one */
 } VdistAccess;
 
