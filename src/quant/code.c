@@ -201,39 +201,19 @@ encode_l1(const VdistQuant *quant, const float *x, char *code, int32_t *level)
 	pack_all(quant, level, (uint8_t *) code + quant->head);
 }
 
-void
-vdist_quant_encode(const VdistQuant *quant, const float *x, void *code, float *scratch)
+/* From a centred and rotated vector r; n2 is the square of its length before anything rounded it. */
+static void
+encode_rotated(const VdistQuant *quant, const float *r, float n2, float add, char *code, float *z,
+			   int32_t *level)
 {
 	int			dim = quant->dim;
 	int			bits = quant->bits;
-	float	   *r = scratch;
-	float	   *z = scratch + dim + 64;
-	int32_t    *level = (int32_t *) (scratch + 2 * (dim + 64));
 	float		centre = (float) ((1 << bits) - 1) * 0.5f;
-	float		n2;
-	float		add;
-	float		norm;
-	float		sigma;
+	float		norm = sqrtf(n2);
+	float		sigma = norm / sqrtf((float) dim);
 	float		s;
 	float		scale;			/* <r, q> is estimated by <z, q> * scale */
 	uint16_t	h[2] = {0, 0};
-
-	if (quant->metric == VDIST_QUANT_L1)
-	{
-		encode_l1(quant, x, code, level);
-		return;
-	}
-
-	for (int i = 0; i < dim; i++)
-		r[i] = x[i] - quant->mean[i];
-	n2 = vdist_kernel->inner_product(dim, r, r);
-	n2 = n2 < FLT_MAX ? n2 : FLT_MAX;
-	add = quant->metric == VDIST_QUANT_L2 ? n2 :
-		-vdist_kernel->inner_product(dim, r, quant->mean);
-	add = isfinite(add) ? add : FLT_MAX;
-	vdist_quant_variant->rotate(dim, r);
-	norm = sqrtf(n2);
-	sigma = norm / sqrtf((float) dim);
 
 	if (bits == 1)
 	{
@@ -271,6 +251,58 @@ vdist_quant_encode(const VdistQuant *quant, const float *x, void *code, float *s
 		h[1] = short_of(scale);
 	}
 	memcpy(code, h, quant->head);
+}
+
+void
+vdist_quant_encode(const VdistQuant *quant, const float *x, void *code, float *scratch)
+{
+	int			dim = quant->dim;
+	float	   *r = scratch;
+	float	   *z = scratch + dim + 64;
+	int32_t    *level = (int32_t *) (scratch + 2 * (dim + 64));
+	float		n2;
+	float		add;
+
+	if (quant->metric == VDIST_QUANT_L1)
+	{
+		encode_l1(quant, x, code, level);
+		return;
+	}
+
+	for (int i = 0; i < dim; i++)
+		r[i] = x[i] - quant->mean[i];
+	n2 = vdist_kernel->inner_product(dim, r, r);
+	n2 = n2 < FLT_MAX ? n2 : FLT_MAX;
+	add = quant->metric == VDIST_QUANT_L2 ? n2 :
+		-vdist_kernel->inner_product(dim, r, quant->mean);
+	add = isfinite(add) ? add : FLT_MAX;
+	vdist_quant_variant->rotate(dim, r);
+	encode_rotated(quant, r, n2, add, code, z, level);
+}
+
+void
+vdist_quant_recode(const VdistQuant *quant, const void *code, const VdistQuant *target, void *out,
+				   float *scratch)
+{
+	int			dim = quant->dim;
+	float	   *r = scratch;
+	float	   *z = scratch + dim + 64;
+	int32_t    *level = (int32_t *) (scratch + 2 * (dim + 64));
+	float		add;
+	float		scale;
+	float		n2;
+
+	vdist_quant_decode(quant, code, r);
+	if (quant->metric == VDIST_QUANT_L1)
+	{
+		for (int i = 0; i < dim; i++)
+			r[i] += quant->mean[i];
+		encode_l1(target, r, out, level);
+		return;
+	}
+	vdist_quant_factors(quant->metric, quant->head, code, &add, &scale);
+	n2 = quant->metric == VDIST_QUANT_L2 ? add : vdist_kernel->inner_product(dim, r, r);
+	encode_rotated(target, r, n2, add, out, z, level);
 }
 
 void

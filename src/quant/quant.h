@@ -73,6 +73,14 @@ extern void vdist_quant_encode(const VdistQuant *quant, const float *x, void *co
  */
 extern void vdist_quant_decode(const VdistQuant *quant, const void *code, float *x);
 
+/*
+ * Write the code under target of the vector behind a code of quant: same metric, dimension, mean and
+ * range, other bits. A shorter code written from a longer one is what vdist_quant_encode would write,
+ * but for the longer one's own error.
+ */
+extern void vdist_quant_recode(const VdistQuant *quant, const void *code, const VdistQuant *target,
+							   void *out, float *scratch);
+
 /* query.c */
 
 /* Bytes of a query of this dimension, whatever the bits. */

@@ -332,6 +332,8 @@ test_decode(void)
 	bool		near = true;
 	bool		query_near = true;
 	bool		l1_near = true;
+	bool		recode_near = true;
+	char	   *recoded = NULL;
 
 	for (int dim = 32; dim <= 500; dim += 31)
 	{
@@ -361,6 +363,12 @@ test_decode(void)
 			near = near && fabs(exact(VDIST_QUANT_L2, dim, a, b) - d) <
 				0.5 * d / sqrt(dim);
 
+			recoded = realloc(recoded, slot.code_size);
+			vdist_quant_recode(&own, code, &slot, recoded, scratch);
+			vdist_quant_query(&slot, x, q, scratch);
+			vdist_quant_estimate(q, recoded, slot.code_size, 1, &estimate);
+			recode_near = recode_near && fabs(estimate - d) < 5 * vdist_quant_error(q, recoded);
+
 			vdist_quant_encode(&slot, x, other, scratch);
 			vdist_quant_query_code(&own, code, &slot, q, scratch);
 			vdist_quant_estimate(q, other, slot.code_size, 1, &estimate);
@@ -383,6 +391,8 @@ test_decode(void)
 	}
 	check(near, "distances between decoded vectors are near the exact ones");
 	check(query_near, "a query made from a code estimates within its error");
+	free(recoded);
+	check(recode_near, "a code written from a longer code estimates within its error");
 	check(l1_near, "decoded L1 codes are near the vector");
 }
 
