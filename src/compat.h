@@ -24,4 +24,18 @@
 	} while (0)
 #endif
 
+/* 17 gave wait sets a resource owner in place of a memory context; ours live as long as the backend. */
+#if PG_VERSION_NUM >= 170000
+#define vdist_create_wait_set(n) CreateWaitEventSet(NULL, (n))
+#else
+#define vdist_create_wait_set(n) CreateWaitEventSet(TopMemoryContext, (n))
+#endif
+
+/* libpq of 17 hands out rows in chunks; before, one result a row. After including libpq-fe.h. */
+#ifdef LIBPQ_HAS_CHUNK_MODE
+#define vdist_stream_rows(conn) PQsetChunkedRowsMode((conn), 100)
+#else
+#define vdist_stream_rows(conn) PQsetSingleRowMode(conn)
+#endif
+
 #endif							/* VDIST_COMPAT_H */

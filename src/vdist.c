@@ -3,9 +3,12 @@
  */
 #include "compat.h"
 
+#include <limits.h>
+
 #include "fmgr.h"
 #include "utils/guc.h"
 
+#include "cluster/cluster.h"
 #include "kernel/kernel.h"
 #include "quant/quant.h"
 
@@ -54,6 +57,14 @@ _PG_init(void)
 							 check_simd,
 							 assign_simd,
 							 NULL);
+
+	DefineCustomIntVariable("vdist.connect_timeout",
+							"How long to wait for connections to shards.",
+							"All missing connections are opened at once within this time.",
+							&vdist_connect_timeout,
+							5000, 1, INT_MAX,
+							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	vdist_xact_init();
 
 	MarkGUCPrefixReserved("vdist");
 }

@@ -8,8 +8,12 @@
 #include "compat.h"
 
 #include "access/attnum.h"
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "lib/ilist.h"
 #include "libpq-fe.h"
 #include "nodes/pg_list.h"
+#include "utils/hsearch.h"
 #include "utils/relcache.h"
 
 #define VDIST_FDW_NAME "vdist_fdw"
@@ -71,7 +75,7 @@ extern void vdist_hosts_parse(const char *hosts, char **host, char **port);
 /* Every shard, a List of ForeignServer in order of name. */
 extern List *vdist_shard_list(void);
 
-/* ---- conn.c: one cached connection per (shard, user mapping) and backend ---- */
+/* ---- conn.c: one cached connection per (shard, user) and backend ---- */
 
 typedef struct VdistConn VdistConn;
 
@@ -82,6 +86,9 @@ typedef enum VdistAccess
 	VDIST_WRITE					/* inside a remote transaction that xact.c ends with the local one */
 } VdistAccess;
 
+/* vdist.connect_timeout, in milliseconds. */
+extern int	vdist_connect_timeout;
+
 /*
  * Connections to n shards for userid, missing ones opened all at once under
  * vdist.connect_timeout. An error names the shard; the session stays usable.
@@ -89,8 +96,27 @@ typedef enum VdistAccess
 extern void vdist_conn_get(int n, const Oid *servers, Oid userid, VdistAccess access,
 						   VdistConn **conns);
 
+/*
+ * The same, but a shard that cannot be reached leaves conns[i] NULL and the reason, palloc'd, in
+ * errors[i].
+ */
+extern void vdist_conn_try(int n, const Oid *servers, Oid userid, VdistAccess access,
+						   VdistConn **conns, char **errors);
+
 /* The shard's name, for messages. */
 extern const char *vdist_conn_shard(const VdistConn *conn);
+
+/* PostgreSQL's version on the shard, as PG_VERSION_NUM. */
+extern int	vdist_conn_version(const VdistConn *conn);
+
+/*
+ * A setting of this session that statements on the shards must see: it is sent along with the next
+ * statement after it changed. Called by the roof beside the definition; name must be a constant.
+ */
+extern void vdist_conn_forward(const char *name);
+
+/* Close the cached connections of this backend that are not in use; for tests and shard removal. */
+extern void vdist_conn_close_idle(void);
 
 /* ---- fanout.c: one round of requests, one wait loop ---- */
 
@@ -108,34 +134,238 @@ typedef struct VdistRequest
 	const int  *formats;		/* 1 binary, 0 text */
 	int			result_format;	/* 1 binary, 0 text */
 	bool		stream;			/* rows arrive in pieces, as they are read; else whole results */
+	bool		locks;			/* takes row locks or writes: must not be rolled back when ended
+								 * early */
+	bool		measure;		/* count the bytes of the rows, for vdist_fanout_stats */
 } VdistRequest;
 
 typedef struct VdistFanout VdistFanout;
 
-/* Send requests[i] to conns[i], all without waiting; lives in the current memory context. */
+/*
+ * Send requests[i] to conns[i], all without waiting; no connection may come twice. Lives in a child
+ * of the current memory context; when that context goes before vdist_fanout_end, what is under way
+ * is forgotten here and drained by the connection's next user.
+ */
 extern VdistFanout *vdist_fanout_send(int n, VdistConn **conns, const VdistRequest **requests);
 
 /*
  * The next piece of rows from shard i, or from whichever shard has one when i < 0 (then *from says
- * which). NULL: that shard (all shards, when i < 0) is done. Waits on latch, sockets and deadline,
- * answers to cancel and statement_timeout; a shard's failure is raised here with its name, its
- * SQLSTATE, detail and hint. The result belongs to the fan-out: valid until the next piece of the
- * same shard or vdist_fanout_end.
+ * which). NULL: that shard (all shards, when i < 0) is done. Waits on latch and sockets, answers to
+ * cancel and statement_timeout; a shard's failure is raised here with its name, its SQLSTATE, detail
+ * and hint. The result belongs to the fan-out: valid until the next piece of the same shard or
+ * vdist_fanout_end. A statement that returns no rows gives one piece, for PQcmdTuples.
  */
 extern PGresult *vdist_fanout_next(VdistFanout *fanout, int i, int *from);
 
-/* Bytes received and time in milliseconds from send to last row, of shard i; for EXPLAIN ANALYZE. */
+/*
+ * Bytes received (0 unless the request asked to measure) and time in milliseconds from send to last
+ * row, of shard i; for EXPLAIN ANALYZE.
+ */
 extern void vdist_fanout_stats(const VdistFanout *fanout, int i, int64 *bytes, double *msec);
 
 /* Done, also before the last row: what is still under way is cancelled and drained. */
 extern void vdist_fanout_end(VdistFanout *fanout);
 
-/* Run one utility command on every connection and wait; errors as above. */
+/*
+ * Run SQL text (one command or several) on every connection and wait; errors as above. The text is
+ * sent as it is, by the simple protocol: for DDL and administration.
+ */
 extern void vdist_fanout_command(int n, VdistConn **conns, const char *sql);
+
+/*
+ * The same, for those who look at the outcome themselves: sql[i] runs on conns[i] (skipped when
+ * NULL), results[i] is its last result or its first error, text format, freed with the current
+ * memory context. A connection lost shows as PGRES_FATAL_ERROR as well; use vdist_result_message.
+ */
+extern void vdist_fanout_try(int n, VdistConn **conns, const char *const *sql, PGresult **results);
+
+/* The message of a failed result, without severity and line end. */
+extern char *vdist_result_message(const PGresult *result);
+
+/* Frees the result together with the current memory context; returns it. */
+extern PGresult *vdist_result_own(PGresult *result);
+
+/* ---- copy.c: rows streamed to several shards by COPY FROM STDIN ---- */
+
+typedef struct VdistCopy VdistCopy;
+
+/*
+ * A COPY to n shards; sql is the whole COPY … FROM STDIN command (binary says which format, so that
+ * header and trailer are written here). Nothing is sent before the first row of a shard. Another
+ * statement on one of the connections may come between: the COPY is completed before it and started
+ * anew after it.
+ */
+extern VdistCopy *vdist_copy_begin(int n, VdistConn **conns, const char *sql, bool binary);
+
+/* One row for shard i, in COPY's format without header (text: with its newline). */
+extern void vdist_copy_row(VdistCopy *copy, int i, const char *data, int length);
+
+/* Complete all of them and wait; returns the number of rows the shards report. */
+extern int64 vdist_copy_end(VdistCopy *copy);
+
+/* ---- wire.c: how values cross ---- */
+
+/* True when the type's binary format holds nothing (such as OIDs) that differs between machines. */
+extern bool vdist_wire_binary(Oid type);
+
+typedef struct VdistWireOut
+{
+	int			n;
+	int		   *formats;		/* 1 binary, 0 text; for VdistRequest.formats */
+	bool		any_text;
+	FmgrInfo   *functions;
+} VdistWireOut;
+
+/*
+ * Encoders for n values of these types, in the current memory context; with force_text none is
+ * binary.
+ */
+extern VdistWireOut *vdist_wire_out(int n, const Oid *types, bool force_text);
+
+/* Value i, palloc'd, and its length. Text: terminated by a zero byte that length does not count. */
+extern const char *vdist_wire_encode(VdistWireOut *out, int i, Datum value, int *length);
+
+/*
+ * Text must not depend on this session's settings: bracket encoding of text with these two, as
+ * vdist_wire_encode relies on them (only needed when any_text).
+ */
+extern int	vdist_wire_text_begin(void);
+extern void vdist_wire_text_end(int nestlevel);
+
+typedef struct VdistWireIn
+{
+	int			n;
+	int			format;			/* 1 binary, 0 text; for VdistRequest.result_format */
+	const int  *targets;		/* column i goes to values[targets[i]]; NULL: to values[i] */
+	FmgrInfo   *functions;
+	Oid		   *ioparams;
+	int32	   *typmods;
+} VdistWireIn;
+
+/*
+ * Decoders for rows of n columns of these types (typmods may be NULL), in the current memory
+ * context. Binary when all the types may cross so.
+ */
+extern VdistWireIn *vdist_wire_in(int n, const Oid *types, const int32 *typmods,
+								  const int *targets);
+
+/* Row `row` of the result; pass-by-reference values are palloc'd in the current memory context. */
+extern void vdist_wire_decode(VdistWireIn *in, const PGresult *result, int row,
+							  Datum *values, bool *isnull);
 
 /* ---- xact.c: remote transactions follow the local one ---- */
 
-/* Registers the transaction callbacks; called by the roof. */
+/* Registers the transaction and invalidation callbacks; called by the roof. */
 extern void vdist_xact_init(void);
+
+/* ---- inside cluster/ only: conn.c, fanout.c, copy.c and xact.c share the connection ---- */
+
+/* What the next results on a connection answer to, in order; a queue of these. */
+typedef enum VdistExpect
+{
+	VDIST_EXPECT_COMMAND,		/* BEGIN, SAVEPOINT …: nothing to hand out, an error is raised */
+	VDIST_EXPECT_SETTING,		/* SET: an error is of no interest (an older vdist there) */
+	VDIST_EXPECT_PREPARE,		/* then conn->preparing is prepared */
+	VDIST_EXPECT_ROWS,			/* the request itself */
+	VDIST_EXPECT_SYNC,			/* end of a pipeline segment */
+	VDIST_EXPECT_SIMPLE			/* text sent by the simple protocol, outside pipeline mode */
+} VdistExpect;
+
+typedef struct VdistConnKey
+{
+	Oid			server;
+	Oid			userid;
+} VdistConnKey;
+
+typedef struct VdistPrepared VdistPrepared;
+
+struct VdistConn
+{
+	VdistConnKey key;
+	char		shard[NAMEDATALEN];
+	PGconn	   *pg;				/* NULL: not connected */
+	uint64		serial;			/* of this connection in this backend, for the wait set */
+	uint32		server_hash;	/* syscache hash, for invalidation */
+	bool		connecting;
+	bool		password_required;
+	bool		invalidated;	/* options changed: close when the transaction is over */
+
+	/* transaction state; see xact.c */
+	bool		used;			/* in vdist_conns_used */
+	dlist_node	used_link;
+	bool		want_xact;		/* the next statement runs in a remote transaction */
+	bool		wrote;			/* was asked for with VDIST_WRITE in this transaction */
+	bool		lost;			/* went away with work of this transaction */
+	int			depth;			/* 0 no remote transaction, 1 open, n: savepoints up to level n */
+	int			release;		/* savepoints from this level up are over; 0 none */
+
+	/* what is under way */
+	char	   *expect;			/* queue of VdistExpect, expect_pos … expect_len */
+	int			expect_pos;
+	int			expect_len;
+	int			expect_size;
+	bool		failed;			/* an error came; the rest up to the next sync is void */
+	bool		flushing;		/* output waits for the socket */
+	bool		stream;			/* the rows under way come one by one */
+	VdistFanout *fanout;		/* who the rows under way are for; NULL: nobody any more */
+	int			fanout_slot;
+	int			level;			/* nest level of the transaction that sent it */
+	VdistCopy  *copy;			/* the COPY that is open on it */
+	int			copy_slot;
+	const char *sql;			/* the statement under way, for messages; NULL unknown */
+
+	/* what the shard's session holds */
+	HTAB	   *prepared;
+	dlist_head	prepared_lru;	/* least recently used first */
+	VdistPrepared *preparing;
+	uint32		prepared_count; /* for names */
+	uint64		settings;		/* generation of the forwarded settings it has seen */
+
+	/* scratch of vdist_wait */
+	uint64		wait_round;
+};
+
+/* Connections used in this transaction. */
+extern dlist_head vdist_conns_used;
+
+#define vdist_conn_busy(conn) ((conn)->expect_pos < (conn)->expect_len || (conn)->copy != NULL)
+
+/* conn.c */
+extern void vdist_conn_close(VdistConn *conn);
+extern void vdist_conn_close_invalidated(void);
+extern void vdist_conn_lost(VdistConn *conn, const PGresult *result) pg_attribute_noreturn();
+extern void vdist_conn_probe(int n, VdistConn **conns);
+extern bool vdist_conn_readable(const VdistConn *conn);
+extern uint64 vdist_conn_settings(void);
+extern int	vdist_conn_setting_count(void);
+extern const char *vdist_conn_setting(int i);
+
+/* fanout.c */
+typedef enum VdistStep
+{
+	VDIST_STEP_BUSY,			/* more must come from the socket */
+	VDIST_STEP_PIECE,			/* *piece is the caller's */
+	VDIST_STEP_IDLE,			/* nothing is under way any more */
+	VDIST_STEP_LOST				/* the connection broke */
+} VdistStep;
+
+extern VdistStep vdist_conn_step(VdistConn *conn, PGresult **piece);
+extern void vdist_conn_expect(VdistConn *conn, VdistExpect expect);
+extern void vdist_conn_free(VdistConn *conn);
+extern bool vdist_wait(int n, VdistConn **conns, TimestampTz deadline);
+extern void vdist_wait_forget(const VdistConn *conn);
+extern void vdist_conn_raise(VdistConn *conn, const PGresult *result, const char *sql)
+			pg_attribute_noreturn();
+extern void vdist_conn_send_text(VdistConn *conn, const char *sql);
+extern void vdist_conns_quiesce(int n, VdistConn **conns, bool cancel, TimestampTz deadline);
+extern void vdist_fanout_forget(VdistConn *conn);
+
+/* copy.c */
+extern void vdist_copy_finish(VdistConn *conn);
+extern void vdist_copy_forget(VdistConn *conn);
+
+/* xact.c */
+extern void vdist_xact_use(VdistConn *conn, VdistAccess access);
+extern List *vdist_xact_prelude(VdistConn *conn);
 
 #endif							/* VDIST_CLUSTER_H */

@@ -1,0 +1,278 @@
+/*
+ * copy.c: rows streamed to several shards by COPY FROM STDIN, all at once and in bounded memory.
+ * Called by fdw/ (INSERT, COPY) and by create_distributed_table; uses the wait loop of fanout.c.
+ */
+#include "cluster/cluster.h"
+
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+/* Rows are collected to pieces of this size; libpq holds about one more piece per shard. */
+#define PIECE_SIZE (128 * 1024)
+
+/* Signature, flags, no header extension. */
+static const char binary_header[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0";
+
+#define BINARY_HEADER_SIZE 19
+
+typedef struct CopySlot
+{
+	VdistConn  *conn;
+	StringInfoData buffer;		/* not yet given to libpq */
+	bool		open;			/* the shard is in COPY mode, or about to be */
+	bool		started;		/* … and said so */
+} CopySlot;
+
+struct VdistCopy
+{
+	const char *sql;
+	bool		binary;
+	int			n;
+	int64		rows;
+	MemoryContextCallback callback;
+	CopySlot	slots[FLEXIBLE_ARRAY_MEMBER];
+};
+
+/* The memory goes before vdist_copy_end: whoever uses the connection next finds no COPY on it. */
+static void
+free_copy(void *arg)
+{
+	VdistCopy  *copy = arg;
+	int			i;
+
+	for (i = 0; i < copy->n; i++)
+		if (copy->slots[i].open && copy->slots[i].conn->copy == copy)
+			vdist_copy_forget(copy->slots[i].conn);
+}
+
+VdistCopy *
+vdist_copy_begin(int n, VdistConn **conns, const char *sql, bool binary)
+{
+	VdistCopy  *copy = palloc0(offsetof(VdistCopy, slots) + n * sizeof(CopySlot));
+	int			i;
+
+	copy->sql = pstrdup(sql);
+	copy->binary = binary;
+	copy->n = n;
+	for (i = 0; i < n; i++)
+	{
+		copy->slots[i].conn = conns[i];
+		initStringInfo(&copy->slots[i].buffer);
+	}
+	copy->callback.func = free_copy;
+	copy->callback.arg = copy;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &copy->callback);
+	return copy;
+}
+
+static void
+wait_for(VdistConn *conn)
+{
+	(void) vdist_wait(1, &conn, 0);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Raise what the shard said instead of taking rows. */
+static void
+raise_copy_error(CopySlot *slot, const char *sql, PGresult *result)
+{
+	VdistConn  *conn = slot->conn;
+
+	vdist_result_own(result);
+	slot->open = false;
+	conn->copy = NULL;
+	vdist_conn_raise(conn, result, sql);
+}
+
+static void
+start(VdistCopy *copy, int i)
+{
+	CopySlot   *slot = &copy->slots[i];
+	VdistConn  *conn = slot->conn;
+
+	if (vdist_conn_busy(conn))
+		vdist_conn_free(conn);
+	vdist_conn_send_text(conn, copy->sql);
+	conn->copy = copy;
+	conn->copy_slot = i;
+	slot->open = true;
+	slot->started = false;
+}
+
+/* Wait until the shard is ready for rows: its answers to BEGIN, SAVEPOINT come before. */
+static void
+await_start(VdistCopy *copy, CopySlot *slot)
+{
+	VdistConn  *conn = slot->conn;
+
+	while (!slot->started)
+	{
+		PGresult   *piece;
+
+		switch (vdist_conn_step(conn, &piece))
+		{
+			case VDIST_STEP_PIECE:
+				slot->started = PQresultStatus(piece) == PGRES_COPY_IN;
+				if (PQresultStatus(piece) == PGRES_FATAL_ERROR)
+					raise_copy_error(slot, copy->sql, piece);
+				PQclear(piece);
+				break;
+			case VDIST_STEP_LOST:
+				vdist_conn_lost(conn, NULL);
+				break;
+			case VDIST_STEP_IDLE:
+				elog(ERROR, "shard \"%s\" did not begin COPY", conn->shard);
+				break;
+			case VDIST_STEP_BUSY:
+				wait_for(conn);
+				break;
+		}
+	}
+	if (copy->binary && PQputCopyData(conn->pg, binary_header, BINARY_HEADER_SIZE) < 0)
+		vdist_conn_lost(conn, NULL);
+}
+
+/*
+ * Give the collected rows to libpq, after it got rid of those before. A shard that speaks during
+ * COPY has mostly failed: then the COPY is completed to hear what it says.
+ */
+static void
+flush_rows(VdistCopy *copy, int i)
+{
+	CopySlot   *slot = &copy->slots[i];
+	VdistConn  *conn = slot->conn;
+
+	if (!slot->open)
+		start(copy, i);
+	if (!slot->started)
+		await_start(copy, slot);
+	while (conn->flushing)
+	{
+		wait_for(conn);
+		if (PQstatus(conn->pg) == CONNECTION_BAD)
+			vdist_conn_lost(conn, NULL);
+	}
+	if (PQputCopyData(conn->pg, slot->buffer.data, slot->buffer.len) < 0)
+		vdist_conn_lost(conn, NULL);
+	resetStringInfo(&slot->buffer);
+	conn->flushing = PQflush(conn->pg) == 1;
+	if (vdist_conn_readable(conn))
+		vdist_copy_finish(conn);
+}
+
+void
+vdist_copy_row(VdistCopy *copy, int i, const char *data, int length)
+{
+	CopySlot   *slot = &copy->slots[i];
+
+	appendBinaryStringInfo(&slot->buffer, data, length);
+	/* The first row already starts the COPY, so that its answer is there when rows must go. */
+	if (!slot->open)
+		start(copy, i);
+	if (slot->buffer.len >= PIECE_SIZE)
+		flush_rows(copy, i);
+}
+
+/* Send the rest and the end mark. */
+static void
+send_end(VdistCopy *copy, int i)
+{
+	CopySlot   *slot = &copy->slots[i];
+	VdistConn  *conn = slot->conn;
+
+	if (!slot->started)
+		await_start(copy, slot);
+	if (slot->buffer.len > 0 &&
+		PQputCopyData(conn->pg, slot->buffer.data, slot->buffer.len) < 0)
+		vdist_conn_lost(conn, NULL);
+	resetStringInfo(&slot->buffer);
+	if ((copy->binary && PQputCopyData(conn->pg, "\377\377", 2) < 0) ||
+		PQputCopyEnd(conn->pg, NULL) < 0)
+		vdist_conn_lost(conn, NULL);
+	conn->flushing = PQflush(conn->pg) == 1;
+}
+
+/* Wait for the outcome; the connection is idle afterwards. */
+static void
+await_end(VdistCopy *copy, int i)
+{
+	CopySlot   *slot = &copy->slots[i];
+	VdistConn  *conn = slot->conn;
+
+	while (true)
+	{
+		PGresult   *piece;
+
+		switch (vdist_conn_step(conn, &piece))
+		{
+			case VDIST_STEP_PIECE:
+				if (PQresultStatus(piece) == PGRES_FATAL_ERROR)
+					raise_copy_error(slot, copy->sql, piece);
+				copy->rows += atoll(PQcmdTuples(piece));
+				PQclear(piece);
+				break;
+			case VDIST_STEP_LOST:
+				vdist_conn_lost(conn, NULL);
+				break;
+			case VDIST_STEP_IDLE:
+				slot->open = false;
+				conn->copy = NULL;
+				conn->sql = NULL;
+				return;
+			case VDIST_STEP_BUSY:
+				wait_for(conn);
+				break;
+		}
+	}
+}
+
+/* Another statement wants the connection. */
+void
+vdist_copy_finish(VdistConn *conn)
+{
+	VdistCopy  *copy = conn->copy;
+	int			i = conn->copy_slot;
+
+	send_end(copy, i);
+	await_end(copy, i);
+}
+
+/* Nobody will complete the COPY: make it fail. No error; what comes is drained by the next user. */
+void
+vdist_copy_forget(VdistConn *conn)
+{
+	VdistCopy  *copy = conn->copy;
+
+	if (copy == NULL)
+		return;
+	copy->slots[conn->copy_slot].open = false;
+	conn->copy = NULL;
+	conn->sql = NULL;
+	if (copy->slots[conn->copy_slot].started)
+	{
+		(void) PQputCopyEnd(conn->pg, "abandoned");
+		conn->flushing = PQflush(conn->pg) == 1;
+	}
+}
+
+int64
+vdist_copy_end(VdistCopy *copy)
+{
+	int			i;
+
+	for (i = 0; i < copy->n; i++)
+	{
+		if (copy->slots[i].open)
+			send_end(copy, i);
+		else if (copy->slots[i].buffer.len > 0)
+		{
+			start(copy, i);
+			send_end(copy, i);
+		}
+	}
+	for (i = 0; i < copy->n; i++)
+		if (copy->slots[i].open)
+			await_end(copy, i);
+	return copy->rows;
+}
