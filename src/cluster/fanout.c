@@ -272,8 +272,8 @@ vdist_conn_raise(VdistConn *conn, const PGresult *result, const char *sql)
 			 detail ? errdetail_internal("%s", detail) : 0,
 			 hint ? errhint("%s", hint) : 0,
 			 context ? errcontext("%s", context) : 0,
-			 sql ? errcontext("shard \"%s\", remote SQL: %s", conn->shard, sql)
-			 : errcontext("shard \"%s\"", conn->shard)));
+			 errcontext("shard \"%s\"%s%s", conn->shard, sql ? ", remote SQL: " : "",
+						sql ? sql : "")));
 }
 
 static void
