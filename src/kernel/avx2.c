@@ -113,51 +113,72 @@ DEFINE_SUM(l2_squared, step_l2)
 DEFINE_SUM(inner_product, step_ip)
 DEFINE_SUM(l1, step_l1)
 
-/* One pass over memory; the twelve sums stay in registers because the inner loop is unrolled. */
+/* Add eight elements of a and b, as they are loaded by load, to the sums of lanes 8 j to 8 j + 7. */
+#define STEP_DOT(load, j, off) \
+	do { \
+		__m256		x = load(a + i + (off)); \
+		__m256		y = load(b + i + (off)); \
+ \
+		ab##j = _mm256_fmadd_ps(x, y, ab##j); \
+		aa##j = _mm256_fmadd_ps(x, x, aa##j); \
+		bb##j = _mm256_fmadd_ps(y, y, bb##j); \
+	} while (0)
+#define LOAD_TAIL(p) load_tail(p, mask)
+
+/* One pass over memory, twelve sums: named variables, because an array of them lands on the stack. */
 AVX2 static void
 dot_and_norms(int dim, const float *a, const float *b, float *ab, float *aa, float *bb)
 {
-	__m256		sab[4];
-	__m256		saa[4];
-	__m256		sbb[4];
+	__m256		ab0 = _mm256_setzero_ps();
+	__m256		ab1 = ab0;
+	__m256		ab2 = ab0;
+	__m256		ab3 = ab0;
+	__m256		aa0 = ab0;
+	__m256		aa1 = ab0;
+	__m256		aa2 = ab0;
+	__m256		aa3 = ab0;
+	__m256		bb0 = ab0;
+	__m256		bb1 = ab0;
+	__m256		bb2 = ab0;
+	__m256		bb3 = ab0;
+	__m256i		mask = _mm256_loadu_si256((const __m256i *) (tail_mask + 8 - dim % 8));
 	int			i = 0;
-
-	for (int j = 0; j < 4; j++)
-		sab[j] = saa[j] = sbb[j] = _mm256_setzero_ps();
 
 	for (; i + 32 <= dim; i += 32)
 	{
-#pragma GCC unroll 4
-		for (int j = 0; j < 4; j++)
-		{
-			__m256		x = _mm256_loadu_ps(a + i + 8 * j);
-			__m256		y = _mm256_loadu_ps(b + i + 8 * j);
-
-			sab[j] = _mm256_fmadd_ps(x, y, sab[j]);
-			saa[j] = _mm256_fmadd_ps(x, x, saa[j]);
-			sbb[j] = _mm256_fmadd_ps(y, y, sbb[j]);
-		}
+		STEP_DOT(_mm256_loadu_ps, 0, 0);
+		STEP_DOT(_mm256_loadu_ps, 1, 8);
+		STEP_DOT(_mm256_loadu_ps, 2, 16);
+		STEP_DOT(_mm256_loadu_ps, 3, 24);
 	}
-#pragma GCC unroll 4
-	for (int j = 0; j < 4; j++)
+	switch ((dim - i) / 8)
 	{
-		int			left = dim - i - 8 * j;
-
-		if (left > 0)
-		{
-			int			n = left < 8 ? left : 8;
-			__m256i		mask = _mm256_loadu_si256((const __m256i *) (tail_mask + 8 - n));
-			__m256		x = load_tail(a + i + 8 * j, mask);
-			__m256		y = load_tail(b + i + 8 * j, mask);
-
-			sab[j] = _mm256_fmadd_ps(x, y, sab[j]);
-			saa[j] = _mm256_fmadd_ps(x, x, saa[j]);
-			sbb[j] = _mm256_fmadd_ps(y, y, sbb[j]);
-		}
+		case 3:
+			STEP_DOT(_mm256_loadu_ps, 0, 0);
+			STEP_DOT(_mm256_loadu_ps, 1, 8);
+			STEP_DOT(_mm256_loadu_ps, 2, 16);
+			if (dim % 8 != 0)
+				STEP_DOT(LOAD_TAIL, 3, 24);
+			break;
+		case 2:
+			STEP_DOT(_mm256_loadu_ps, 0, 0);
+			STEP_DOT(_mm256_loadu_ps, 1, 8);
+			if (dim % 8 != 0)
+				STEP_DOT(LOAD_TAIL, 2, 16);
+			break;
+		case 1:
+			STEP_DOT(_mm256_loadu_ps, 0, 0);
+			if (dim % 8 != 0)
+				STEP_DOT(LOAD_TAIL, 1, 8);
+			break;
+		default:
+			if (dim % 8 != 0)
+				STEP_DOT(LOAD_TAIL, 0, 0);
+			break;
 	}
-	*ab = fold(sab[0], sab[1], sab[2], sab[3]);
-	*aa = fold(saa[0], saa[1], saa[2], saa[3]);
-	*bb = fold(sbb[0], sbb[1], sbb[2], sbb[3]);
+	*ab = fold(ab0, ab1, ab2, ab3);
+	*aa = fold(aa0, aa1, aa2, aa3);
+	*bb = fold(bb0, bb1, bb2, bb3);
 }
 
 const VdistKernel vdist_kernel_avx2 = {

@@ -43,39 +43,29 @@ fold(float *lane)
 	return lane[0] + 0.0f;
 }
 
-static float
-l2_squared(int dim, const float *a, const float *b)
-{
-	float		lane[LANES] = {0};
+#define STEP_L2(a, b, sum) fused((a) - (b), (a) - (b), sum)
+#define STEP_IP(a, b, sum) fused(a, b, sum)
+#define STEP_L1(a, b, sum) ((sum) + fabsf((a) - (b)))
 
-	for (int i = 0; i < dim; i++)
-	{
-		float		d = a[i] - b[i];
-
-		lane[i % LANES] = fused(d, d, lane[i % LANES]);
-	}
-	return fold(lane);
+/* One kernel: whole blocks of lanes, then the rest of one. */
+#define DEFINE_SUM(name, STEP) \
+static float \
+name(int dim, const float *a, const float *b) \
+{ \
+	float		lane[LANES] = {0}; \
+	int			whole = dim - dim % LANES; \
+ \
+	for (int i = 0; i < whole; i += LANES) \
+		for (int j = 0; j < LANES; j++) \
+			lane[j] = STEP(a[i + j], b[i + j], lane[j]); \
+	for (int j = 0; j < dim - whole; j++) \
+		lane[j] = STEP(a[whole + j], b[whole + j], lane[j]); \
+	return fold(lane); \
 }
 
-static float
-inner_product(int dim, const float *a, const float *b)
-{
-	float		lane[LANES] = {0};
-
-	for (int i = 0; i < dim; i++)
-		lane[i % LANES] = fused(a[i], b[i], lane[i % LANES]);
-	return fold(lane);
-}
-
-static float
-l1(int dim, const float *a, const float *b)
-{
-	float		lane[LANES] = {0};
-
-	for (int i = 0; i < dim; i++)
-		lane[i % LANES] += fabsf(a[i] - b[i]);
-	return fold(lane);
-}
+DEFINE_SUM(l2_squared, STEP_L2)
+DEFINE_SUM(inner_product, STEP_IP)
+DEFINE_SUM(l1, STEP_L1)
 
 static void
 dot_and_norms(int dim, const float *a, const float *b, float *ab, float *aa, float *bb)

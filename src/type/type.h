@@ -21,9 +21,18 @@ typedef struct Vector
 } Vector;
 
 #define VECTOR_SIZE(dim) (offsetof(Vector, x) + sizeof(float) * (dim))
-#define DatumGetVector(d) ((Vector *) PG_DETOAST_DATUM(d))
+#define DatumGetVector(d) vector_from_datum(d)
 #define PG_GETARG_VECTOR_P(n) DatumGetVector(PG_GETARG_DATUM(n))
 #define PG_RETURN_VECTOR_P(p) PG_RETURN_POINTER(p)
+
+/* PG_DETOAST_DATUM, without the call when the vector lies there as it is. */
+static inline Vector *
+vector_from_datum(Datum d)
+{
+	struct varlena *v = (struct varlena *) DatumGetPointer(d);
+
+	return (Vector *) (VARATT_IS_4B_U(v) ? v : pg_detoast_datum(v));
+}
 
 /* ---- vector.c ---- */
 

@@ -3,7 +3,7 @@
  * index wing calls the kernels itself.
  *
  * Sums are floats, what is derived from them is double. A sum that overflows gives infinity, or NaN
- * in the cosine; both sort last.
+ * in the cosine; so does a cosine with the zero vector. NaN sorts after every distance.
  */
 #include "compat.h"
 

@@ -14,20 +14,22 @@ PG_FUNCTION_INFO_V1(vector_dims);
 Datum
 vector_dims(PG_FUNCTION_ARGS)
 {
-	Vector	   *v = PG_GETARG_VECTOR_P(0);
+	/* Fetches the beginning only of a vector that is stored out of line. */
+	Vector	   *v = (Vector *) PG_DETOAST_DATUM_SLICE(PG_GETARG_DATUM(0), 0,
+													 offsetof(Vector, x) - VARHDRSZ);
 
 	PG_RETURN_INT32(v->dim);
 }
 
-/* In double, so that it neither overflows nor depends much on the order of the elements. */
+/* In double, so that it cannot overflow; four sums, because one would wait for each addition. */
 static double
 norm(const Vector *v)
 {
-	double		sum = 0;
+	double		sum[4] = {0};
 
 	for (int i = 0; i < v->dim; i++)
-		sum += (double) v->x[i] * (double) v->x[i];
-	return sqrt(sum);
+		sum[i % 4] += (double) v->x[i] * (double) v->x[i];
+	return sqrt((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 PG_FUNCTION_INFO_V1(vector_norm);
