@@ -38,4 +38,56 @@
 #define vdist_stream_rows(conn) PQsetSingleRowMode(conn)
 #endif
 
+/* 17 added the conditions a join path has evaluated, 18 the count of disabled nodes. */
+#if PG_VERSION_NUM >= 180000
+#define vdist_create_scan_path(root, rel, rows, startup, total, pathkeys, outer, private) \
+	create_foreignscan_path(root, rel, NULL, rows, 0, startup, total, pathkeys, outer, NULL, NIL, \
+							private)
+#define vdist_create_upper_path(root, rel, target, rows, startup, total, pathkeys, private) \
+	create_foreign_upper_path(root, rel, target, rows, 0, startup, total, pathkeys, NULL, NIL, \
+							  private)
+#elif PG_VERSION_NUM >= 170000
+#define vdist_create_scan_path(root, rel, rows, startup, total, pathkeys, outer, private) \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, pathkeys, outer, NULL, NIL, \
+							private)
+#define vdist_create_upper_path(root, rel, target, rows, startup, total, pathkeys, private) \
+	create_foreign_upper_path(root, rel, target, rows, startup, total, pathkeys, NULL, NIL, private)
+#else
+#define vdist_create_scan_path(root, rel, rows, startup, total, pathkeys, outer, private) \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, pathkeys, outer, NULL, private)
+#define vdist_create_upper_path(root, rel, target, rows, startup, total, pathkeys, private) \
+	create_foreign_upper_path(root, rel, target, rows, startup, total, pathkeys, NULL, private)
+#endif
+
+/* 18 made the order of a sort key independent of btree strategy numbers. */
+#if PG_VERSION_NUM >= 180000
+#define vdist_sort_operator(pathkey, type) \
+	get_opfamily_member_for_cmptype((pathkey)->pk_opfamily, type, type, (pathkey)->pk_cmptype)
+#else
+#define vdist_sort_operator(pathkey, type) \
+	get_opfamily_member((pathkey)->pk_opfamily, type, type, (pathkey)->pk_strategy)
+#endif
+
+/* 16 moved the user whose privileges count from the range table to the plan; invalid: the caller. */
+#if PG_VERSION_NUM >= 160000
+#define vdist_scan_check_as_user(scan, estate) ((scan)->checkAsUser)
+#else
+#define vdist_scan_check_as_user(scan, estate) \
+	(exec_rt_fetch((scan)->scan.scanrelid > 0 ? (scan)->scan.scanrelid : \
+				   bms_next_member((scan)->fs_relids, -1), estate)->checkAsUser)
+#endif
+
+/* 18 split commands/explain.h. */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
+
+/* 18 wants to know whether the delay is for ANALYZE. */
+#if PG_VERSION_NUM >= 180000
+#define vdist_analyze_delay_point() vacuum_delay_point(true)
+#else
+#define vdist_analyze_delay_point() vacuum_delay_point()
+#endif
+
 #endif							/* VDIST_COMPAT_H */

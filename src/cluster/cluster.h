@@ -253,6 +253,10 @@ extern VdistWireIn *vdist_wire_in(int n, const Oid *types, const int32 *typmods,
 extern void vdist_wire_decode(VdistWireIn *in, const PGresult *result, int row,
 							  Datum *values, bool *isnull);
 
+/* One column of that row; a merge looks at its sort keys before the rest. */
+extern Datum vdist_wire_decode_column(VdistWireIn *in, const PGresult *result, int row, int column,
+									  bool *isnull);
+
 /* ---- xact.c: remote transactions follow the local one ---- */
 
 /* Registers the transaction and invalidation callbacks; called by the roof. */

@@ -181,6 +181,36 @@ vdist_wire_in(int n, const Oid *types, const int32 *typmods, const int *targets)
 	return in;
 }
 
+Datum
+vdist_wire_decode_column(VdistWireIn *in, const PGresult *result, int row, int column,
+						 bool *isnull)
+{
+	char	   *data = PQgetvalue(result, row, column);
+	StringInfoData buffer;
+	Datum		value;
+
+	/* Domains check their constraints on nulls too, but the shard has done so. */
+	*isnull = PQgetisnull(result, row, column);
+	if (*isnull)
+		return (Datum) 0;
+	if (!in->format)
+		return InputFunctionCall(&in->functions[column], data, in->ioparams[column],
+								 in->typmods[column]);
+
+	/* libpq ends every value with a zero byte, as receive functions may want it. */
+	buffer.data = data;
+	buffer.len = PQgetlength(result, row, column);
+	buffer.maxlen = buffer.len + 1;
+	buffer.cursor = 0;
+	value = ReceiveFunctionCall(&in->functions[column], &buffer, in->ioparams[column],
+								in->typmods[column]);
+	if (buffer.cursor != buffer.len)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+				 errmsg("incorrect binary data format in column %d from a shard", column + 1)));
+	return value;
+}
+
 void
 vdist_wire_decode(VdistWireIn *in, const PGresult *result, int row, Datum *values, bool *isnull)
 {
@@ -191,34 +221,7 @@ vdist_wire_decode(VdistWireIn *in, const PGresult *result, int row, Datum *value
 	for (i = 0; i < in->n; i++)
 	{
 		int			target = in->targets ? in->targets[i] : i;
-		char	   *data;
 
-		isnull[target] = PQgetisnull(result, row, i);
-		if (isnull[target])
-		{
-			/* Domains check their constraints on nulls too, but the shard has done so. */
-			values[target] = (Datum) 0;
-			continue;
-		}
-		data = PQgetvalue(result, row, i);
-		if (in->format)
-		{
-			StringInfoData buffer;
-
-			/* libpq ends every value with a zero byte, as receive functions may want it. */
-			buffer.data = data;
-			buffer.len = PQgetlength(result, row, i);
-			buffer.maxlen = buffer.len + 1;
-			buffer.cursor = 0;
-			values[target] = ReceiveFunctionCall(&in->functions[i], &buffer, in->ioparams[i],
-												 in->typmods[i]);
-			if (buffer.cursor != buffer.len)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-						 errmsg("incorrect binary data format in column %d from a shard", i + 1)));
-		}
-		else
-			values[target] = InputFunctionCall(&in->functions[i], data, in->ioparams[i],
-											   in->typmods[i]);
+		values[target] = vdist_wire_decode_column(in, result, row, i, &isnull[target]);
 	}
 }
