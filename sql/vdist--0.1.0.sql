@@ -534,3 +534,55 @@ GRANT SELECT ON vdist.placements, vdist.shards, vdist.tables TO PUBLIC;
 ---------------------------------------------------------------------------------------------------
 -- 4. Text to vectors
 ---------------------------------------------------------------------------------------------------
+
+-- Words are PostgreSQL's own text search lexemes, weighted by how rare they are in a corpus and
+-- hashed into a fixed number of dimensions. Two steps:
+--
+--   CREATE TABLE word_weights AS
+--     SELECT * FROM vdist.text_idf('SELECT to_tsvector(''english'', body) FROM docs');
+--   CREATE UNIQUE INDEX ON word_weights (lexeme) INCLUDE (idf);
+--   UPDATE docs SET embedding = vdist.text_to_vector('english', body, 'word_weights');
+
+CREATE FUNCTION vdist.feature_hash(features text[], weights real[], dims integer)
+  RETURNS @extschema@.vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION vdist.feature_hash(text[], real[], integer) IS
+  'unit vector of weighted features, each hashed to a few elements and signs; null when empty';
+
+-- The query is the caller's, under his search_path: no SET here.
+CREATE FUNCTION vdist.text_idf(documents text, OUT lexeme text, OUT idf real)
+  RETURNS SETOF record
+  LANGUAGE plpgsql STABLE STRICT ROWS 50000
+  AS $$
+DECLARE
+  total double precision;
+BEGIN
+  EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM (%s) AS documents', documents)
+    INTO total;
+  RETURN QUERY SELECT s.word, pg_catalog.ln(1 OPERATOR(pg_catalog.+) (total OPERATOR(pg_catalog./) s.ndoc))::real
+    FROM pg_catalog.ts_stat(documents) s;
+END
+$$;
+COMMENT ON FUNCTION vdist.text_idf(text) IS
+  'lexemes of a query of tsvectors with their inverse document frequency, ln(1 + documents / documents with it)';
+
+-- Reads the weights as the caller, so they need his SELECT; a lexeme without a weight counts nothing.
+CREATE FUNCTION vdist.text_to_vector(config regconfig, document text, idf regclass,
+    dims integer DEFAULT 256)
+  RETURNS @extschema@.vector
+  LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE COST 1000 SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  result @extschema@.vector;
+BEGIN
+  EXECUTE format(
+    'SELECT vdist.feature_hash(array_agg(d.lexeme ORDER BY d.lexeme),'
+    '   array_agg(((1 + ln(greatest(cardinality(d.positions), 1))) * w.idf)::real ORDER BY d.lexeme), $2)'
+    ' FROM unnest($1) AS d JOIN %s AS w ON w.lexeme = d.lexeme', idf)
+    INTO result USING to_tsvector(config, document), dims;
+  RETURN result;
+END
+$$;
+COMMENT ON FUNCTION vdist.text_to_vector(regconfig, text, regclass, integer) IS
+  'unit vector of a text: its lexemes, weighted by (1 + ln(occurrences)) * idf, hashed into dims elements; null without a known lexeme';

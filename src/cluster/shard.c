@@ -51,7 +51,7 @@ vdist_shard_list(void)
 		server = GetForeignServer(form->oid);
 		foreach(cell, server->options)
 			if (strcmp(((DefElem *) lfirst(cell))->defname, "hosts") == 0)
-				break;
+			break;
 		if (cell != NULL)
 			result = lappend(result, server);
 	}
@@ -163,7 +163,7 @@ vdist_remove_shard(PG_FUNCTION_ARGS)
 
 	foreach(cell, shards)
 		if (((ForeignServer *) lfirst(cell))->serverid == server)
-			break;
+		break;
 	if (cell == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

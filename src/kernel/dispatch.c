@@ -18,7 +18,11 @@ variant(VdistSimd simd)
 		case VDIST_SIMD_SCALAR:
 			return &vdist_kernel_scalar;
 #ifdef VDIST_KERNEL_X86
-			/* The builtin reads XGETBV too: it says no when the system does not save the registers. */
+
+			/*
+			 * The builtin reads XGETBV too: it says no when the system does not save the
+			 * registers.
+			 */
 		case VDIST_SIMD_AVX2:
 			return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ?
 				&vdist_kernel_avx2 : NULL;

@@ -75,7 +75,7 @@ static inline __attribute__((always_inline)) void
 transform(int n, float *x, int round, float scale)
 {
 	IntBlock	state;
-	const IntBlock top = (IntBlock) {0} + INT32_MIN;
+	const IntBlock top = (IntBlock) {0} +INT32_MIN;
 	int			h = LANES;
 
 	seed_signs(&state, round);

@@ -95,8 +95,8 @@ read_short_number(const char *p, float *value)
 		(double) mantissa * power_of_ten[exponent];
 
 	/*
-	 * d is zero or a normal float. Of its 52 bits a float keeps 23: a midpoint has just the highest of
-	 * the other 29.
+	 * d is zero or a normal float. Of its 52 bits a float keeps 23: a midpoint has just the
+	 * highest of the other 29.
 	 */
 	memcpy(&bits, &d, sizeof(bits));
 	if ((bits & 0x1fffffff) == 0x10000000)

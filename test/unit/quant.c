@@ -297,8 +297,9 @@ test_accuracy(void)
 	static const int bits[] = {1, 2, 4, 6, 8};
 
 	/*
-	 * Theory for Gaussian data: <r, q> has relative error sqrt(1 - cos^2) / cos over sqrt(dim), with
-	 * cos^2 = .637, .881, .9885, .9990 and .9999; L2 has twice that. The bounds leave a third of room.
+	 * Theory for Gaussian data: <r, q> has relative error sqrt(1 - cos^2) / cos over sqrt(dim),
+	 * with cos^2 = .637, .881, .9885, .9990 and .9999; L2 has twice that. The bounds leave a third
+	 * of room.
 	 */
 	static const double l2[] = {2.02, 0.98, 0.29, 0.09, 0.05};
 

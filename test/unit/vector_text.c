@@ -138,7 +138,7 @@ static void
 check_numbers(void)
 {
 	char		number[200];
-	char		text[220];
+	char text[	220];
 	float		x[MAX_DIM];
 	int			dim;
 
@@ -192,9 +192,9 @@ random_vector_text(char *text, size_t size)
 		char		number[80];
 
 		random_number(number, sizeof(number));
-		n += (size_t) snprintf(text + n, size - n, "%s%s", i > 0 ? "," : "", number);
+		n += (size_t) snprintf(text +n, size - n, "%s%s", i > 0 ? "," : "", number);
 	}
-	snprintf(text + n, size - n, "]");
+	snprintf(text +n, size - n, "]");
 }
 
 static void
@@ -213,32 +213,35 @@ mutate(char *text, size_t size)
 		{
 			case 0:				/* change */
 				if (length > 0)
-					text[at] = c;
+					text[		at] = c;
+
 				break;
 			case 1:				/* insert */
 				if (length + 2 < size)
 				{
-					memmove(text + at + 1, text + at, length - at + 1);
-					text[at] = c;
+					memmove(text +at + 1, text +at, length - at + 1);
+					text[		at] = c;
+
 					length++;
 				}
 				break;
 			case 2:				/* delete */
 				if (at + run <= length)
 				{
-					memmove(text + at, text + at + run, length - at - run + 1);
+					memmove(text +at, text +at + run, length - at - run + 1);
 					length -= run;
 				}
 				break;
 			case 3:				/* repeat */
 				if (at + run <= length && length + run < size)
 				{
-					memmove(text + at + run, text + at, length - at + 1);
+					memmove(text +at + run, text +at, length - at + 1);
 					length += run;
 				}
 				break;
 			default:			/* cut off */
-				text[at] = '\0';
+				text[		at] = '\0';
+
 				length = at;
 		}
 	}
@@ -247,7 +250,7 @@ mutate(char *text, size_t size)
 static void
 check_mutations(void)
 {
-	char		text[MAX_TEXT];
+	char text[	MAX_TEXT];
 	char		again[MAX_TEXT];
 	float		x[MAX_DIM];
 	float		y[MAX_DIM];
