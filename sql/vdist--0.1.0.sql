@@ -396,6 +396,50 @@ COMMENT ON AGGREGATE sum(vector) IS 'sum as vector across all vector input value
 -- 2. Access method vdist_hnsw
 ---------------------------------------------------------------------------------------------------
 
+CREATE FUNCTION vdist_hnsw_handler(internal) RETURNS index_am_handler
+  AS 'MODULE_PATHNAME' LANGUAGE C;
+COMMENT ON FUNCTION vdist_hnsw_handler(internal) IS 'handler of access method vdist_hnsw';
+
+CREATE ACCESS METHOD vdist_hnsw TYPE INDEX HANDLER vdist_hnsw_handler;
+COMMENT ON ACCESS METHOD vdist_hnsw IS 'graph index for nearest-neighbor search';
+
+CREATE FUNCTION vdist_metric_l2(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_l2(internal) IS 'index support: Euclidean distance';
+CREATE FUNCTION vdist_metric_ip(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_ip(internal) IS 'index support: inner product';
+CREATE FUNCTION vdist_metric_cosine(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_cosine(internal) IS 'index support: cosine distance';
+CREATE FUNCTION vdist_metric_l1(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_l1(internal) IS 'index support: taxicab distance';
+
+CREATE OPERATOR CLASS vector_l2_ops
+  DEFAULT FOR TYPE vector USING vdist_hnsw AS
+  OPERATOR 1 <-> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_l2(internal);
+COMMENT ON OPERATOR CLASS vector_l2_ops USING vdist_hnsw IS 'Euclidean distance, <->';
+
+CREATE OPERATOR CLASS vector_ip_ops
+  FOR TYPE vector USING vdist_hnsw AS
+  OPERATOR 1 <#> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_ip(internal);
+COMMENT ON OPERATOR CLASS vector_ip_ops USING vdist_hnsw IS 'negative inner product, <#>';
+
+CREATE OPERATOR CLASS vector_cosine_ops
+  FOR TYPE vector USING vdist_hnsw AS
+  OPERATOR 1 <=> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_cosine(internal);
+COMMENT ON OPERATOR CLASS vector_cosine_ops USING vdist_hnsw IS 'cosine distance, <=>';
+
+CREATE OPERATOR CLASS vector_l1_ops
+  FOR TYPE vector USING vdist_hnsw AS
+  OPERATOR 1 <+> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_l1(internal);
+COMMENT ON OPERATOR CLASS vector_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
+
 ---------------------------------------------------------------------------------------------------
 -- 3. Shards and distributed tables (schema vdist)
 ---------------------------------------------------------------------------------------------------
@@ -494,6 +538,58 @@ CREATE FUNCTION vdist.remove_shard(name text) RETURNS void
   AS 'MODULE_PATHNAME', 'vdist_remove_shard' LANGUAGE C STRICT;
 COMMENT ON FUNCTION vdist.remove_shard(text) IS 'disconnects a shard that holds no slots';
 REVOKE ALL ON FUNCTION vdist.remove_shard(text) FROM PUBLIC;
+
+CREATE FUNCTION vdist.create_distributed_table(relation regclass, distribution_column name)
+  RETURNS void AS 'MODULE_PATHNAME', 'vdist_create_distributed_table' LANGUAGE C STRICT;
+COMMENT ON FUNCTION vdist.create_distributed_table(regclass, name) IS
+  'spreads an ordinary table, with its rows, over all shards by hash of a column';
+REVOKE ALL ON FUNCTION vdist.create_distributed_table(regclass, name) FROM PUBLIC;
+
+CREATE FUNCTION vdist.undistribute_table(relation regclass) RETURNS void
+  AS 'MODULE_PATHNAME', 'vdist_undistribute_table' LANGUAGE C STRICT;
+COMMENT ON FUNCTION vdist.undistribute_table(regclass) IS
+  'makes a distributed table an ordinary one on this server';
+REVOKE ALL ON FUNCTION vdist.undistribute_table(regclass) FROM PUBLIC;
+
+CREATE FUNCTION vdist.alter_distributed_table(relation regclass, action text) RETURNS void
+  AS 'MODULE_PATHNAME', 'vdist_alter_distributed_table' LANGUAGE C STRICT;
+COMMENT ON FUNCTION vdist.alter_distributed_table(regclass, text) IS
+  'ALTER TABLE relation action, here and on all shards';
+REVOKE ALL ON FUNCTION vdist.alter_distributed_table(regclass, text) FROM PUBLIC;
+
+CREATE FUNCTION vdist.run_command_on_shards(command text,
+    OUT shard text, OUT success boolean, OUT result text)
+  RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdist_run_command_on_shards' LANGUAGE C STRICT;
+COMMENT ON FUNCTION vdist.run_command_on_shards(text) IS
+  'runs an SQL command on every shard; result is its first value, its command tag, or the error';
+REVOKE ALL ON FUNCTION vdist.run_command_on_shards(text) FROM PUBLIC;
+
+-- Event triggers: distributed tables and shards keep in step with DROP, ALTER and RENAME
+
+CREATE FUNCTION vdist.on_ddl_start() RETURNS event_trigger
+  AS 'MODULE_PATHNAME', 'vdist_on_ddl_start' LANGUAGE C;
+COMMENT ON FUNCTION vdist.on_ddl_start() IS
+  'refuses what would set a distributed table apart from its shards';
+CREATE EVENT TRIGGER vdist_ddl_start ON ddl_command_start
+  WHEN TAG IN ('ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER SCHEMA', 'CREATE INDEX')
+  EXECUTE FUNCTION vdist.on_ddl_start();
+COMMENT ON EVENT TRIGGER vdist_ddl_start IS
+  'refuses what would set a distributed table apart from its shards';
+
+CREATE FUNCTION vdist.on_ddl_end() RETURNS event_trigger
+  AS 'MODULE_PATHNAME', 'vdist_on_ddl_end' LANGUAGE C;
+COMMENT ON FUNCTION vdist.on_ddl_end() IS 'lets slots follow a shard to its new name';
+CREATE EVENT TRIGGER vdist_ddl_end ON ddl_command_end WHEN TAG IN ('ALTER SERVER')
+  EXECUTE FUNCTION vdist.on_ddl_end();
+COMMENT ON EVENT TRIGGER vdist_ddl_end IS 'lets slots follow a shard to its new name';
+
+CREATE FUNCTION vdist.on_drop() RETURNS event_trigger
+  AS 'MODULE_PATHNAME', 'vdist_on_drop' LANGUAGE C;
+COMMENT ON FUNCTION vdist.on_drop() IS
+  'drops the tables on the shards with a distributed table';
+CREATE EVENT TRIGGER vdist_drop ON sql_drop EXECUTE FUNCTION vdist.on_drop();
+COMMENT ON EVENT TRIGGER vdist_drop IS
+  'drops the tables on the shards with a distributed table';
 
 -- Views
 

@@ -90,4 +90,14 @@
 #define vdist_analyze_delay_point() vacuum_delay_point()
 #endif
 
+/* 16 replaced the checks per kind of object by general ones. */
+#if PG_VERSION_NUM >= 160000
+#define vdist_is_owner(relid, role) object_ownercheck(RelationRelationId, relid, role)
+#define vdist_server_aclcheck(server, role, mode) \
+	object_aclcheck(ForeignServerRelationId, server, role, mode)
+#else
+#define vdist_is_owner(relid, role) pg_class_ownercheck(relid, role)
+#define vdist_server_aclcheck(server, role, mode) pg_foreign_server_aclcheck(server, role, mode)
+#endif
+
 #endif							/* VDIST_COMPAT_H */

@@ -9,6 +9,7 @@
 #include "utils/guc.h"
 
 #include "cluster/cluster.h"
+#include "hnsw/hnsw.h"
 #include "kernel/kernel.h"
 #include "quant/quant.h"
 
@@ -65,6 +66,14 @@ _PG_init(void)
 							5000, 1, INT_MAX,
 							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	vdist_xact_init();
+
+	DefineCustomIntVariable("vdist.hnsw_ef_search",
+							"Rows that an index scan looks at before it returns the first.",
+							"More find truer neighbors and take longer.",
+							&hnsw_ef_search,
+							HNSW_DEFAULT_EF_SEARCH, HNSW_MIN_EF_SEARCH, HNSW_MAX_EF_SEARCH,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	hnsw_init_options();
 
 	MarkGUCPrefixReserved("vdist");
 }

@@ -357,6 +357,7 @@ write_catalog(const char *sql, int nargs, Oid *types, Datum *values, int expecte
 	Oid			userid;
 	int			security;
 	uint64		processed;
+	int			level = vdist_catalog_path_begin();
 
 	GetUserIdAndSecContext(&userid, &security);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
@@ -366,6 +367,7 @@ write_catalog(const char *sql, int nargs, Oid *types, Datum *values, int expecte
 	processed = SPI_processed;
 	SPI_finish();
 	SetUserIdAndSecContext(userid, security);
+	vdist_catalog_path_end(level);
 	return processed;
 }
 

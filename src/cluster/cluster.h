@@ -19,6 +19,9 @@
 #define VDIST_FDW_NAME "vdist_fdw"
 #define VDIST_SCHEMA "vdist"
 
+/* The server that every distributed table names; not a shard. */
+#define VDIST_FDW_SERVER "vdist"
+
 /* Hash slots of a distributed table. */
 #define VDIST_SLOTS 1024
 
@@ -74,6 +77,9 @@ extern void vdist_hosts_parse(const char *hosts, char **host, char **port);
 
 /* Every shard, a List of ForeignServer in order of name. */
 extern List *vdist_shard_list(void);
+
+/* Error while a distributed table has slots there. */
+extern void vdist_check_shard_unused(const char *name);
 
 /* ---- conn.c: one cached connection per (shard, user) and backend ---- */
 
@@ -132,6 +138,8 @@ typedef struct VdistRequest
 	const char *const *values;	/* NULL for SQL null */
 	const int  *lengths;
 	const int  *formats;		/* 1 binary, 0 text */
+	int			runs;			/* > 1: values and lengths hold so many sets of parameters; each gives
+								 * a piece, or an error that ends them */
 	int			result_format;	/* 1 binary, 0 text */
 	bool		stream;			/* rows arrive in pieces, as they are read; else whole results */
 	bool		locks;			/* takes row locks or writes: must not be rolled back when ended
@@ -172,6 +180,9 @@ extern void vdist_fanout_end(VdistFanout *fanout);
  */
 extern void vdist_fanout_command(int n, VdistConn **conns, const char *sql);
 
+/* The same with a text for each. */
+extern void vdist_fanout_commands(int n, VdistConn **conns, const char *const *sql);
+
 /*
  * The same, for those who look at the outcome themselves: sql[i] runs on conns[i] (skipped when
  * NULL), results[i] is its last result or its first error, text format, freed with the current
@@ -190,15 +201,19 @@ extern PGresult *vdist_result_own(PGresult *result);
 typedef struct VdistCopy VdistCopy;
 
 /*
- * A COPY to n shards; sql is the whole COPY … FROM STDIN command (binary says which format, so that
- * header and trailer are written here). Nothing is sent before the first row of a shard. Another
- * statement on one of the connections may come between: the COPY is completed before it and started
- * anew after it.
+ * A COPY to n shards; sql is the whole COPY … FROM STDIN command, binary says which format it asks
+ * for. Nothing is sent before the first row of a shard, and conns, which outlives the copy, may have
+ * no connection until then. Another statement on one of the connections may come between: the COPY
+ * is completed before it and started anew after it.
  */
 extern VdistCopy *vdist_copy_begin(int n, VdistConn **conns, const char *sql, bool binary);
 
-/* One row for shard i, in COPY's format without header (text: with its newline). */
-extern void vdist_copy_row(VdistCopy *copy, int i, const char *data, int length);
+/*
+ * One row for shard i: its fields as vdist_wire_encode gives them (NULL: SQL null), in the order of
+ * the command's columns, all binary or all text. Waits when the shard does not keep up.
+ */
+extern void vdist_copy_row(VdistCopy *copy, int i, int nfields, const char *const *values,
+						   const int *lengths);
 
 /* Complete all of them and wait; returns the number of rows the shards report. */
 extern int64 vdist_copy_end(VdistCopy *copy);
@@ -253,7 +268,7 @@ extern VdistWireIn *vdist_wire_in(int n, const Oid *types, const int32 *typmods,
 extern void vdist_wire_decode(VdistWireIn *in, const PGresult *result, int row,
 							  Datum *values, bool *isnull);
 
-/* One column of that row; a merge looks at its sort keys before the rest. */
+/* Column `column` of that row alone. */
 extern Datum vdist_wire_decode_column(VdistWireIn *in, const PGresult *result, int row, int column,
 									  bool *isnull);
 
@@ -261,6 +276,81 @@ extern Datum vdist_wire_decode_column(VdistWireIn *in, const PGresult *result, i
 
 /* Registers the transaction and invalidation callbacks; called by the roof. */
 extern void vdist_xact_init(void);
+
+/* ---- tabledef.c: the definition of a table as statements ---- */
+
+typedef enum VdistTableDefQuery
+{
+	VDIST_DEF_COLUMNS,
+	VDIST_DEF_KIND,
+	VDIST_DEF_TYPES,
+	VDIST_DEF_MISSING,
+	VDIST_DEF_BEFORE,
+	VDIST_DEF_AFTER,
+	VDIST_DEF_PRIVILEGES,
+	VDIST_DEF_REVOKE,
+	VDIST_DEF_SEQUENCES,
+	VDIST_DEF_DEPENDENTS
+} VdistTableDefQuery;
+
+#define VDIST_DEF_ARGS 3
+#define VDIST_DEF_CHECK "1"
+
+/* A result in text, row by row; NULL cells are SQL nulls. */
+typedef struct VdistRows
+{
+	int			nrows;
+	int			ncols;
+	char	  **cells;
+} VdistRows;
+
+#define VDIST_CELL(rows, r, c) ((rows)->cells[(r) * (rows)->ncols + (c)])
+
+/* What each returns and its arguments (NULL: none) stand beside the queries. */
+extern VdistRows *vdist_tabledef(VdistConn *conn, VdistTableDefQuery which, const char *arg1,
+								 const char *arg2, const char *arg3);
+extern VdistRows *vdist_rows(VdistConn *conn, const char *sql);
+
+/* Between these, search_path is pg_catalog alone. */
+extern int	vdist_catalog_path_begin(void);
+extern void vdist_catalog_path_end(int level);
+
+/* ---- check.c: what cannot be distributed ---- */
+
+/* Error unless rel, locked, can be distributed by this column; returns its number. */
+extern AttrNumber vdist_check_distributable(Relation rel, const char *column);
+
+/* Error when views and the like depend on the table; verb says what cannot be done therefore. */
+extern void vdist_check_dependents(Oid relid, const char *verb);
+
+/* ---- load.c: rows of a local table to their shards ---- */
+
+extern int64 vdist_load(Relation rel, const VdistPlacement *placement, int nconns,
+						VdistConn **conns);
+
+/* ---- distribute.c, undistribute.c: a table changes its kind ---- */
+
+/* schema.table, quoted, palloc'd: the name here and on the shards. */
+extern char *vdist_relation_name(Oid relid);
+
+/* Open and lock a table against everything; error unless the user owns it. */
+extern Relation vdist_lock_own_table(Oid relid);
+
+/*
+ * Run statements on this server as role (InvalidOid: the owner of the catalogs), names in them
+ * qualified; the caller has checked what its user may do.
+ */
+extern void vdist_run_here(Oid role, const char *sql);
+
+/* The rows of VDIST_DEF_COLUMNS as one list. */
+extern char *vdist_join_columns(const VdistRows *rows);
+
+/* DROP the old table, run create, give the new one of that name its definition; returns its OID. */
+extern Oid	vdist_replace_here(Oid source, const char *create, const char *kind,
+							   const char *storage);
+
+/* DROP the table of this quoted name on n shards, with the transaction. */
+extern void vdist_drop_on_shards(int n, VdistConn **conns, const char *name);
 
 /* ---- inside cluster/ only: conn.c, fanout.c, copy.c and xact.c share the connection ---- */
 

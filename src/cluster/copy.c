@@ -6,6 +6,7 @@
 
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "port/pg_bswap.h"
 #include "utils/memutils.h"
 
 /* Rows are collected to pieces of this size; libpq holds about one more piece per shard. */
@@ -29,6 +30,7 @@ struct VdistCopy
 	const char *sql;
 	bool		binary;
 	int			n;
+	VdistConn **conns;			/* the caller's */
 	int64		rows;
 	MemoryContextCallback callback;
 	CopySlot	slots[FLEXIBLE_ARRAY_MEMBER];
@@ -55,11 +57,9 @@ vdist_copy_begin(int n, VdistConn **conns, const char *sql, bool binary)
 	copy->sql = pstrdup(sql);
 	copy->binary = binary;
 	copy->n = n;
+	copy->conns = conns;
 	for (i = 0; i < n; i++)
-	{
-		copy->slots[i].conn = conns[i];
 		initStringInfo(&copy->slots[i].buffer);
-	}
 	copy->callback.func = free_copy;
 	copy->callback.arg = copy;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &copy->callback);
@@ -89,8 +89,9 @@ static void
 start(VdistCopy *copy, int i)
 {
 	CopySlot   *slot = &copy->slots[i];
-	VdistConn  *conn = slot->conn;
+	VdistConn  *conn = copy->conns[i];
 
+	slot->conn = conn;
 	if (vdist_conn_busy(conn))
 		vdist_conn_free(conn);
 	vdist_conn_send_text(conn, copy->sql);
@@ -141,7 +142,7 @@ static void
 flush_rows(VdistCopy *copy, int i)
 {
 	CopySlot   *slot = &copy->slots[i];
-	VdistConn  *conn = slot->conn;
+	VdistConn  *conn = copy->conns[i];
 
 	if (!slot->open)
 		start(copy, i);
@@ -161,12 +162,83 @@ flush_rows(VdistCopy *copy, int i)
 		vdist_copy_finish(conn);
 }
 
+/* A field of COPY's text format. */
+static void
+append_text(StringInfo buffer, const char *value, int length)
+{
+	int			from = 0;
+	int			i;
+
+	for (i = 0; i < length; i++)
+	{
+		const char *escaped;
+
+		switch (value[i])
+		{
+			case '\\':
+				escaped = "\\\\";
+				break;
+			case '\n':
+				escaped = "\\n";
+				break;
+			case '\r':
+				escaped = "\\r";
+				break;
+			case '\t':
+				escaped = "\\t";
+				break;
+			default:
+				continue;
+		}
+		appendBinaryStringInfo(buffer, value + from, i - from);
+		appendStringInfoString(buffer, escaped);
+		from = i + 1;
+	}
+	appendBinaryStringInfo(buffer, value + from, length - from);
+}
+
+static void
+append_row(StringInfo buffer, bool binary, int nfields, const char *const *values,
+		   const int *lengths)
+{
+	int			i;
+
+	if (binary)
+	{
+		uint16		count = pg_hton16((uint16) nfields);
+
+		appendBinaryStringInfo(buffer, (const char *) &count, sizeof(count));
+	}
+	for (i = 0; i < nfields; i++)
+	{
+		if (binary)
+		{
+			uint32		length = pg_hton32((uint32) (values[i] ? lengths[i] : -1));
+
+			appendBinaryStringInfo(buffer, (const char *) &length, sizeof(length));
+			if (values[i])
+				appendBinaryStringInfo(buffer, values[i], lengths[i]);
+		}
+		else
+		{
+			if (i > 0)
+				appendStringInfoChar(buffer, '\t');
+			if (values[i])
+				append_text(buffer, values[i], lengths[i]);
+			else
+				appendStringInfoString(buffer, "\\N");
+		}
+	}
+	if (!binary)
+		appendStringInfoChar(buffer, '\n');
+}
+
 void
-vdist_copy_row(VdistCopy *copy, int i, const char *data, int length)
+vdist_copy_row(VdistCopy *copy, int i, int nfields, const char *const *values, const int *lengths)
 {
 	CopySlot   *slot = &copy->slots[i];
 
-	appendBinaryStringInfo(&slot->buffer, data, length);
+	append_row(&slot->buffer, copy->binary, nfields, values, lengths);
 	/* The first row already starts the COPY, so that its answer is there when rows must go. */
 	if (!slot->open)
 		start(copy, i);

@@ -753,6 +753,7 @@ send_request(VdistConn *conn, const VdistRequest *request, uint64 generation)
 {
 	VdistPrepared *prepared;
 	ListCell   *lc;
+	int			run;
 
 	conn->sql = request->sql;
 	conn->stream = request->stream;
@@ -762,12 +763,19 @@ send_request(VdistConn *conn, const VdistRequest *request, uint64 generation)
 	foreach(lc, vdist_xact_prelude(conn))
 		send_command(conn, lfirst(lc), VDIST_EXPECT_COMMAND);
 	prepared = prepare(conn, request->sql);
-	if (!PQsendQueryPrepared(conn->pg, prepared->name, request->nparams, request->values,
-							 request->lengths, request->formats, request->result_format))
-		send_failed(conn);
-	if (conn->stream && conn->expect_pos == conn->expect_len)
-		vdist_stream_rows(conn->pg);
-	vdist_conn_expect(conn, VDIST_EXPECT_ROWS);
+	for (run = 0; run < Max(request->runs, 1); run++)
+	{
+		int			first = run * request->nparams;
+
+		if (!PQsendQueryPrepared(conn->pg, prepared->name, request->nparams,
+								 request->nparams ? request->values + first : NULL,
+								 request->nparams ? request->lengths + first : NULL,
+								 request->formats, request->result_format))
+			send_failed(conn);
+		if (conn->stream && conn->expect_pos == conn->expect_len)
+			vdist_stream_rows(conn->pg);
+		vdist_conn_expect(conn, VDIST_EXPECT_ROWS);
+	}
 	send_sync(conn);
 	flush_output(conn);
 }
@@ -1015,18 +1023,24 @@ send_texts(int n, VdistConn **conns, const char *const *sql)
 }
 
 void
+vdist_fanout_commands(int n, VdistConn **conns, const char *const *sql)
+{
+	VdistFanout *fanout = send_texts(n, conns, sql);
+
+	while (vdist_fanout_next(fanout, -1, NULL) != NULL)
+		;
+	vdist_fanout_end(fanout);
+}
+
+void
 vdist_fanout_command(int n, VdistConn **conns, const char *sql)
 {
 	const char **texts = palloc(n * sizeof(char *));
-	VdistFanout *fanout;
 	int			i;
 
 	for (i = 0; i < n; i++)
 		texts[i] = sql;
-	fanout = send_texts(n, conns, texts);
-	while (vdist_fanout_next(fanout, -1, NULL) != NULL)
-		;
-	vdist_fanout_end(fanout);
+	vdist_fanout_commands(n, conns, texts);
 	pfree(texts);
 }
 

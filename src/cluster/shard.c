@@ -18,6 +18,9 @@
 
 #include "cluster/cluster.h"
 
+/* As PG_VERSION_NUM. */
+#define OLDEST_VERSION 150000
+
 PG_FUNCTION_INFO_V1(vdist_add_shard);
 PG_FUNCTION_INFO_V1(vdist_remove_shard);
 
@@ -94,11 +97,125 @@ append_json_options(StringInfo sql, Datum options)
 					  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2));
 }
 
+/* ---- looking at a new shard ---- */
+
+/*
+ * Tells servers and databases apart: copies of a data directory share their system identifier, but
+ * not the moment their postmaster started.
+ */
+static const char *const identity_query =
+"SELECT pg_catalog.format('%s/%s/%s', (SELECT system_identifier FROM pg_catalog.pg_control_system()),"
+"  pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()),"
+"  (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())),"
+"  pg_catalog.pg_is_in_recovery()";
+
+static const char *const extension_query =
+"SELECT e.extversion, n.nspname FROM pg_catalog.pg_extension e"
+" JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vdist'";
+
+static void
+check_identity(VdistConn *conn, const char *name)
+{
+	VdistRows  *here = vdist_rows(NULL, identity_query);
+	VdistRows  *there = vdist_rows(conn, identity_query);
+	const char *identity = VDIST_CELL(there, 0, 0);
+	List	   *shards = vdist_shard_list();
+	ListCell   *cell;
+
+	if (strcmp(identity, VDIST_CELL(here, 0, 0)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("shard \"%s\" is this very database", name),
+				 errdetail("A coordinator cannot be its own shard: its distributed tables and their parts would have the same names."),
+				 errhint("Name another server, or another database of this one.")));
+	if (strcmp(VDIST_CELL(there, 0, 1), "f") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("shard \"%s\" is a standby", name),
+				 errhint("Add the primary to its hosts.")));
+
+	foreach(cell, shards)
+	{
+		ForeignServer *other = lfirst(cell);
+		VdistConn  *otherconn = NULL;
+		char	   *error = NULL;
+
+		if (strcmp(other->servername, name) == 0)
+			continue;
+		/* One that cannot be reached is not the one that answered just now. */
+		vdist_conn_try(1, &other->serverid, GetUserId(), VDIST_READ, &otherconn, &error);
+		if (otherconn != NULL &&
+			strcmp(VDIST_CELL(vdist_rows(otherconn, identity_query), 0, 0), identity) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("shard \"%s\" is the same database as shard \"%s\"", name,
+							other->servername),
+					 errhint("Name another server, or another database of it.")));
+	}
+}
+
+/* The same extension as here must be there, or be created now. */
+static void
+check_extension(VdistConn *conn, const char *name)
+{
+	VdistRows  *here = vdist_rows(NULL, extension_query);
+	VdistRows  *there = vdist_rows(conn, extension_query);
+	const char *version = VDIST_CELL(here, 0, 0);
+	const char *schema = VDIST_CELL(here, 0, 1);
+
+	if (there->nrows == 0)
+	{
+		const char *sql[1];
+		PGresult   *result[1];
+
+		sql[0] = psprintf("CREATE SCHEMA IF NOT EXISTS %s;"
+						  "CREATE EXTENSION vdist SCHEMA %s VERSION %s",
+						  quote_identifier(schema), quote_identifier(schema),
+						  quote_identifier(version));
+		vdist_fanout_try(1, &conn, sql, result);
+		if (PQresultStatus(result[0]) != PGRES_COMMAND_OK)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_ERROR),
+					 errmsg("could not create extension vdist on shard \"%s\"", name),
+					 errdetail("The shard said: %s.", vdist_result_message(result[0])),
+					 errhint("Install vdist %s on the shard's server, and let a superuser run CREATE EXTENSION vdist SCHEMA %s in its database.",
+							 version, quote_identifier(schema))));
+	}
+	else if (strcmp(VDIST_CELL(there, 0, 0), version) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("shard \"%s\" has vdist %s, this server has %s", name,
+						VDIST_CELL(there, 0, 0), version),
+				 errhint("Bring both to the same version with ALTER EXTENSION vdist UPDATE.")));
+	else if (strcmp(VDIST_CELL(there, 0, 1), schema) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("shard \"%s\" has vdist in schema \"%s\", this server in schema \"%s\"",
+						name, VDIST_CELL(there, 0, 1), schema),
+				 errhint("Create the extension in the same schema on all of them.")));
+}
+
+static void
+check_shard(const char *name)
+{
+	Oid			server = get_foreign_server_oid(name, false);
+	VdistConn  *conn;
+
+	vdist_conn_get(1, &server, GetUserId(), VDIST_WRITE, &conn);
+	if (vdist_conn_version(conn) < OLDEST_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("shard \"%s\" runs PostgreSQL %d", name, vdist_conn_version(conn) / 10000),
+				 errhint("vdist needs PostgreSQL %d or newer.", OLDEST_VERSION / 10000)));
+	check_identity(conn, name);
+	check_extension(conn, name);
+}
+
 /* ---- add ---- */
 
 /*
- * vdist.add_shard(name, hosts, dbname, user, password, options jsonb) returns void: a server and a
- * user mapping for the current user.
+ * vdist.add_shard(name, hosts, dbname, user, password, options jsonb) returns void: a server, a user
+ * mapping for the current user, and the extension there.
  */
 Datum
 vdist_add_shard(PG_FUNCTION_ARGS)
@@ -147,10 +264,28 @@ vdist_add_shard(PG_FUNCTION_ARGS)
 	run_utility(sql.data);
 	SPI_finish();
 
+	check_shard(name);
 	PG_RETURN_VOID();
 }
 
 /* ---- remove ---- */
+
+/* Error while a distributed table has slots on this shard. */
+void
+vdist_check_shard_unused(const char *name)
+{
+	VdistRows  *rows = vdist_rows(NULL,
+								  psprintf("SELECT pg_catalog.string_agg(relation::text, ', ')"
+										   " FROM vdist.slot_map WHERE shard = %s",
+										   quote_literal_cstr(name)));
+
+	if (VDIST_CELL(rows, 0, 0) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("cannot drop shard \"%s\" because it holds rows of distributed tables", name),
+				 errdetail("These have slots there: %s.", VDIST_CELL(rows, 0, 0)),
+				 errhint("Make them local with vdist.undistribute_table(), or drop them.")));
+}
 
 /* vdist.remove_shard(name) returns void; refused while a table has slots there. */
 Datum
@@ -160,6 +295,7 @@ vdist_remove_shard(PG_FUNCTION_ARGS)
 	Oid			server = get_foreign_server_oid(name, true);
 	List	   *shards = vdist_shard_list();
 	ListCell   *cell;
+	VdistRows  *mappings;
 
 	foreach(cell, shards)
 		if (((ForeignServer *) lfirst(cell))->serverid == server)
@@ -170,8 +306,16 @@ vdist_remove_shard(PG_FUNCTION_ARGS)
 				 errmsg("shard \"%s\" does not exist", name),
 				 errhint("View vdist.shards lists the shards.")));
 
+	vdist_check_shard_unused(name);
+	mappings = vdist_rows(NULL,
+						  psprintf("SELECT CASE WHEN umuser = 0 THEN 'PUBLIC'"
+								   " ELSE pg_catalog.quote_ident(usename) END"
+								   " FROM pg_catalog.pg_user_mappings WHERE srvid = %u", server));
 	SPI_connect();
-	run_utility(psprintf("DROP SERVER %s CASCADE", quote_identifier(name)));
+	for (int i = 0; i < mappings->nrows; i++)
+		run_utility(psprintf("DROP USER MAPPING FOR %s SERVER %s", VDIST_CELL(mappings, i, 0),
+							 quote_identifier(name)));
+	run_utility(psprintf("DROP SERVER %s", quote_identifier(name)));
 	SPI_finish();
 	PG_RETURN_VOID();
 }

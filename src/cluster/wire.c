@@ -182,17 +182,17 @@ vdist_wire_in(int n, const Oid *types, const int32 *typmods, const int *targets)
 }
 
 Datum
-vdist_wire_decode_column(VdistWireIn *in, const PGresult *result, int row, int column,
-						 bool *isnull)
+vdist_wire_decode_column(VdistWireIn *in, const PGresult *result, int row, int column, bool *isnull)
 {
-	char	   *data = PQgetvalue(result, row, column);
+	char	   *data;
 	StringInfoData buffer;
 	Datum		value;
 
-	/* Domains check their constraints on nulls too, but the shard has done so. */
 	*isnull = PQgetisnull(result, row, column);
+	/* Domains check their constraints on nulls too, but the shard has done so. */
 	if (*isnull)
 		return (Datum) 0;
+	data = PQgetvalue(result, row, column);
 	if (!in->format)
 		return InputFunctionCall(&in->functions[column], data, in->ioparams[column],
 								 in->typmods[column]);

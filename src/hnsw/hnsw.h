@@ -1,0 +1,303 @@
+/*
+ * hnsw.h: the vdist_hnsw access method. On-page layout first, then prototypes grouped by file; the
+ * README says why it is so. Calls index/ and quant/; called by core through handler.c and by the roof.
+ */
+#ifndef VDIST_HNSW_H
+#define VDIST_HNSW_H
+
+#include "compat.h"
+
+#include "access/amapi.h"
+#include "access/generic_xlog.h"
+#include "nodes/execnodes.h"
+#include "nodes/pathnodes.h"
+#include "port/pg_crc32c.h"
+#include "storage/bufmgr.h"
+#include "storage/itemptr.h"
+#include "utils/rel.h"
+
+#include "index/index.h"
+#include "quant/quant.h"
+
+/* ---- layout ---- */
+
+#define HNSW_MAGIC 0x57534E48
+#define HNSW_VERSION 1
+#define HNSW_META_BLOCK 0
+#define HNSW_MEAN_BLOCK 1
+
+/* Row numbers take 31 bits: a search keeps a flag beside them. */
+#define HNSW_NO_ROW 0x7FFFFFFF
+
+#define HNSW_DEFAULT_M 16
+#define HNSW_MIN_M 2
+#define HNSW_MAX_M 100
+#define HNSW_DEFAULT_EF_CONSTRUCTION 64
+#define HNSW_MIN_EF_CONSTRUCTION 4
+#define HNSW_MAX_EF_CONSTRUCTION 1000
+#define HNSW_DEFAULT_EF_SEARCH 40
+#define HNSW_MIN_EF_SEARCH 1
+#define HNSW_MAX_EF_SEARCH 10000
+#define HNSW_MAX_SLOTS 255
+#define HNSW_MAX_ROUTING 1024
+
+typedef enum HnswPageKind
+{
+	HNSW_PAGE_META = 1,
+	HNSW_PAGE_MEAN,				/* float[]: the centre of all codes */
+	HNSW_PAGE_ROUTING,			/* where searches begin */
+	HNSW_PAGE_GRAPH,			/* rows, or the beginning of one wide row */
+	HNSW_PAGE_REST				/* a further page of a wide row */
+} HnswPageKind;
+
+typedef struct HnswSpecial
+{
+	uint32		magic;
+	uint16		kind;
+	uint16		version;
+} HnswSpecial;
+
+#define HnswPageSpecial(page) ((HnswSpecial *) PageGetSpecialPointer(page))
+
+/* Content starts here on every page, and is as long on every page. */
+#define HNSW_PAGE_START MAXALIGN(SizeOfPageHeaderData)
+#define HNSW_PAGE_ROOM (BLCKSZ - HNSW_PAGE_START - MAXALIGN(sizeof(HnswSpecial)))
+
+typedef struct HnswMeta
+{
+	uint32		magic;
+	uint32		version;
+	uint16		metric;			/* VdistMetric */
+	uint16		dim;
+	uint16		m;
+	uint16		ef_construction;
+	uint8		code_bits;		/* of the neighbors' codes */
+	uint8		own_bits;		/* of a row's own code */
+	uint16		slots;			/* neighbors a row has room for, >= 2 m */
+	uint16		rows_per_page;	/* 1 when a row takes a page or more */
+	uint16		span;			/* pages a row */
+	uint32		row_size;		/* bytes, a multiple of 4 */
+	uint32		own_size;		/* bytes of an own code */
+	uint32		code_size;		/* bytes of a neighbor's code */
+	float		range;			/* for L1's codes */
+	pg_crc32c	crc;			/* of all above */
+	uint32		routing_block;	/* first routing page; InvalidBlockNumber before the first row */
+	uint32		routing_count;
+	uint32		routing_version;	/* changes when the routing rows do */
+} HnswMeta;
+
+#define HnswPageMeta(page) ((HnswMeta *) ((char *) (page) + HNSW_PAGE_START))
+
+/* A routing page: this, then entries {uint32 row; code of code_size bytes}. */
+typedef struct HnswRouting
+{
+	uint32		next;			/* block number */
+	uint32		count;
+} HnswRouting;
+
+#define HnswPageRouting(page) ((HnswRouting *) ((char *) (page) + HNSW_PAGE_START))
+
+typedef enum HnswRowState
+{
+	HNSW_ROW_FREE = 0,
+	HNSW_ROW_LIVE = 1,
+	HNSW_ROW_DEAD = 2,			/* no heap row left; still a way through the graph */
+	HNSW_ROW_TIDS = 3			/* not a row of the graph: more heap rows of a live one */
+} HnswRowState;
+
+#define HNSW_ROW_TIDS_INLINE 4
+
+/*
+ * A row of the graph. Behind the fields here: own code (own_size bytes), then the codes of the
+ * neighbors (code_size bytes each). All rows of an index have the same size.
+ */
+typedef struct HnswRow
+{
+	uint8		state;			/* HnswRowState, and HNSW_ROW_UNORDERED */
+	uint8		nkept;			/* the first of neighbors[] that point in different directions */
+	uint8		ntids;			/* in tids[] */
+	uint8		nneighbors;		/* in neighbors[]; those behind nkept fill the room */
+	uint32		hash;			/* of the vector, to recognise an equal one */
+	uint32		more;			/* row that holds more heap rows, or HNSW_NO_ROW */
+	ItemPointerData tids[HNSW_ROW_TIDS_INLINE];
+	uint32		neighbors[FLEXIBLE_ARRAY_MEMBER];	/* row numbers, meta.slots of them */
+} HnswRow;
+
+/* Flag in state: the distance to this row is NaN, it comes after all others. */
+#define HNSW_ROW_UNORDERED 0x10
+#define HnswRowStateOf(row) ((HnswRowState) ((row)->state & 0x0F))
+
+/* A HNSW_ROW_TIDS row, laid over HnswRow. */
+typedef struct HnswTids
+{
+	uint8		state;
+	uint8		unused[3];
+	uint32		count;
+	uint32		more;
+	ItemPointerData tids[FLEXIBLE_ARRAY_MEMBER];
+} HnswTids;
+
+#define HNSW_ROW_HEADER(meta) (offsetof(HnswRow, neighbors) + sizeof(uint32) * (meta)->slots)
+#define HnswRowOwn(meta, row) ((char *) (row) + HNSW_ROW_HEADER(meta))
+#define HnswRowCodes(meta, row) (HnswRowOwn(meta, row) + (meta)->own_size)
+#define HnswRowBlock(meta, number) ((BlockNumber) ((number) / (meta)->rows_per_page))
+#define HnswRowOffset(meta, number) \
+	(HNSW_PAGE_START + ((number) % (meta)->rows_per_page) * (Size) (meta)->row_size)
+
+/* ---- in memory ---- */
+
+typedef struct HnswOptions
+{
+	int32		vl_len_;
+	int			m;
+	int			ef_construction;
+	int			quantization;	/* bits, 0 = auto */
+} HnswOptions;
+
+/* What a backend remembers of an index: one chunk in rd_amcache, gone after any invalidation. */
+typedef struct HnswCache
+{
+	HnswMeta	meta;
+	VdistQuant	own;
+	VdistQuant	code;
+	int			nrouting;
+	uint32	   *routing;		/* row numbers */
+	char	   *routing_codes;
+	float	   *mean;
+} HnswCache;
+
+/* A row held in memory or on a share-locked, pinned page. */
+typedef struct HnswRead
+{
+	Buffer		buffer;			/* pinned between rows, too */
+	BlockNumber block;
+	char	   *copy;			/* span > 1: row_size bytes to read into */
+	const HnswRow *row;
+} HnswRead;
+
+/* GenericXLog takes four pages a record. */
+#define HNSW_WRITE_PAGES 4
+
+/* A row that is being changed: its first page is exclusively locked. */
+typedef struct HnswWrite
+{
+	Relation	index;
+	const HnswMeta *meta;
+	BlockNumber block;
+	Buffer		buffers[HNSW_WRITE_PAGES];	/* first page, then others as they are written to */
+	Page		pages[HNSW_WRITE_PAGES];
+	GenericXLogState *xlog;
+	HnswRow    *row;			/* on the first page: fields and neighbors[] alone are sure to be here */
+} HnswWrite;
+
+/* A candidate: distance as an ordered integer, row number, and whether the row was expanded. */
+#define HNSW_KEY_EXPANDED UINT64CONST(1)
+#define HnswKeyRow(key) ((uint32) (key) >> 1)
+
+static inline uint64
+hnsw_key(float distance, uint32 number)
+{
+	uint32		bits;
+
+	memcpy(&bits, &distance, sizeof(bits));
+	bits = bits & 0x80000000 ? ~bits : bits | 0x80000000;
+	return (uint64) bits << 32 | number << 1;
+}
+
+static inline float
+hnsw_key_distance(uint64 key)
+{
+	uint32		bits = key >> 32;
+	float		distance;
+
+	bits = bits & 0x80000000 ? bits & 0x7FFFFFFF : ~bits;
+	memcpy(&distance, &bits, sizeof(distance));
+	return distance;
+}
+
+struct HnswSearch;
+typedef void (*HnswVisit) (struct HnswSearch *search, uint32 number, const HnswRow *row);
+
+/* A search for the rows nearest to one vector. */
+typedef struct HnswSearch
+{
+	Relation	index;
+	HnswMeta	meta;
+	VdistQuantQuery *own;		/* the vector against own codes */
+	VdistQuantQuery *code;		/* the vector against neighbors' codes */
+	int			ef;
+	HnswVisit	visit;			/* called for every row, its page locked */
+	void	   *visit_arg;
+	float	   *x;				/* the vector itself, prepared */
+	float	   *scratch;
+	uint64	   *pool;			/* the ef nearest: distance, row number, expanded flag, ascending */
+	int			npool;
+	HnswRead	read;
+	int64		hops;
+	float		estimates[HNSW_MAX_SLOTS + 1];
+} HnswSearch;
+
+/* ---- layout.c ---- */
+
+extern void hnsw_layout(HnswMeta *meta, VdistMetric metric, int dim, int m, int ef_construction,
+						int code_bits);
+extern void hnsw_page_init(Page page, HnswPageKind kind);
+extern void hnsw_page_check(Relation index, Buffer buffer, HnswPageKind kind);
+extern void hnsw_meta_check(Relation index, const HnswMeta *meta);
+extern pg_crc32c hnsw_meta_crc(const HnswMeta *meta);
+extern const HnswCache *hnsw_cache(Relation index);
+
+extern const HnswRow *hnsw_read(HnswRead *read, Relation index, const HnswMeta *meta,
+								uint32 number);
+extern void hnsw_read_unlock(HnswRead *read);
+extern void hnsw_read_end(HnswRead *read);
+extern void hnsw_write_begin(HnswWrite *write, Relation index, const HnswMeta *meta,
+							 uint32 number);
+extern void hnsw_write_bytes(HnswWrite *write, Size offset, const void *bytes, Size size);
+extern void hnsw_write_end(HnswWrite *write);
+extern void hnsw_write_abort(HnswWrite *write);
+extern uint32 hnsw_row_new(Relation index, const HnswMeta *meta, const HnswRow *image);
+
+/* ---- graph.c ---- */
+
+extern void hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int ef,
+							 HnswVisit visit, void *visit_arg);
+extern void hnsw_search_set(HnswSearch *search, const float *x);
+extern void hnsw_search_run(HnswSearch *search);
+extern float hnsw_own_distance(const HnswSearch *search, const HnswRow *row);
+
+/* ---- insert.c ---- */
+
+extern void hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number,
+							 const char *code, bool always);
+
+/* ---- handler.c and the callbacks ---- */
+
+extern int	hnsw_ef_search;
+
+/* Subphases of CREATE INDEX, after PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE. */
+#define HNSW_PROGRESS_READ 2
+#define HNSW_PROGRESS_GRAPH 3
+#define HNSW_PROGRESS_WRITE 4
+
+extern void hnsw_init_options(void);
+
+extern IndexBuildResult *hnsw_build(Relation heap, Relation index, IndexInfo *info);
+extern void hnsw_build_empty(Relation index);
+extern bool hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
+						Relation heap, IndexUniqueCheck check, bool unchanged, IndexInfo *info);
+extern IndexBulkDeleteResult *hnsw_bulk_delete(IndexVacuumInfo *info,
+											   IndexBulkDeleteResult *stats,
+											   IndexBulkDeleteCallback callback, void *state);
+extern IndexBulkDeleteResult *hnsw_vacuum_cleanup(IndexVacuumInfo *info,
+												  IndexBulkDeleteResult *stats);
+extern void hnsw_cost(PlannerInfo *root, IndexPath *path, double loop_count,
+					  Cost *startup, Cost *total, Selectivity *selectivity,
+					  double *correlation, double *pages);
+extern IndexScanDesc hnsw_begin_scan(Relation index, int nkeys, int norderbys);
+extern void hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
+						int norderbys);
+extern bool hnsw_get_tuple(IndexScanDesc scan, ScanDirection dir);
+extern void hnsw_end_scan(IndexScanDesc scan);
+
+#endif							/* VDIST_HNSW_H */

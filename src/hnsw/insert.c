@@ -1,0 +1,571 @@
+/*
+ * insert.c: a heap row into the graph: search, choose neighbors, write the row, link back. Calls graph.c,
+ * layout.c and quant/; called by core through handler.c and by build.c.
+ *
+ * Locks: the whole insert holds LockPage(metapage, ShareLock), which vacuum takes exclusively before
+ * it frees rows. Buffer locks are held on one row at a time.
+ */
+#include "compat.h"
+
+#include <math.h>
+
+#include "access/tableam.h"
+#include "common/hashfn.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+
+#include "hnsw/hnsw.h"
+#include "kernel/kernel.h"
+
+/* Effort of the search for an equal vector when core says that the indexed value did not change. */
+#define EF_UNCHANGED 8
+
+typedef struct Candidate
+{
+	uint32		number;
+	float		distance;		/* to the new row */
+	char	   *own;			/* copy of its own code */
+	float	   *x;				/* that, decoded */
+	bool		kept;
+} Candidate;
+
+typedef struct HnswInsert
+{
+	HnswSearch	search;
+	HnswMeta	meta;
+	VdistQuant	own;
+	VdistQuant	code;
+	float	   *mean;
+	MemoryContext row_context;	/* reset for every row */
+
+	HnswRow    *image;			/* the new row */
+	char	   *new_code;		/* its code as a neighbor */
+	float	   *x;				/* its own code, decoded */
+	float	   *decoded;		/* scratch */
+	uint32		equal;			/* a row of an equal vector, or HNSW_NO_ROW */
+	Candidate  *candidates;
+	int			ncandidates;
+	int			size;
+} HnswInsert;
+
+/* Distance between decoded codes, as the graph sees it. */
+static inline float
+code_distance(const HnswMeta *meta, const float *a, const float *b)
+{
+	if (meta->metric == VDIST_METRIC_L1)
+		return vdist_kernel->l1(meta->dim, a, b);
+	return vdist_kernel->l2_squared(meta->dim, a, b);
+}
+
+static uint32
+vector_hash(const Vector *v)
+{
+	uint32		hash = 0;
+
+	/* minus zero equals zero */
+	for (int i = 0; i < v->dim; i++)
+	{
+		float		x = v->x[i] + 0.0f;
+		uint32		bits;
+
+		memcpy(&bits, &x, sizeof(bits));
+		hash = hash_combine(hash, murmurhash32(bits));
+	}
+	return hash;
+}
+
+static bool
+is_equal(const HnswInsert *insert, const HnswRow *row)
+{
+	return HnswRowStateOf(row) == HNSW_ROW_LIVE && row->hash == insert->image->hash &&
+		memcmp(HnswRowOwn(&insert->meta, row), HnswRowOwn(&insert->meta, insert->image),
+			   insert->meta.own_size) == 0;
+}
+
+static void
+collect(HnswSearch *search, uint32 number, const HnswRow *row)
+{
+	HnswInsert *insert = search->visit_arg;
+	Candidate  *candidate;
+
+	if (HnswRowStateOf(row) != HNSW_ROW_LIVE)
+		return;
+	if (is_equal(insert, row))
+		insert->equal = number;
+	if (insert->ncandidates == insert->size)
+	{
+		insert->size *= 2;
+		insert->candidates = repalloc_huge(insert->candidates, sizeof(Candidate) * insert->size);
+	}
+	candidate = &insert->candidates[insert->ncandidates++];
+	candidate->number = number;
+	candidate->own = palloc(insert->meta.own_size);
+	memcpy(candidate->own, HnswRowOwn(&insert->meta, row), insert->meta.own_size);
+	candidate->x = NULL;
+	candidate->kept = false;
+}
+
+static int
+compare_candidates(const void *a, const void *b)
+{
+	const Candidate *x = a;
+	const Candidate *y = b;
+
+	if (x->distance != y->distance)
+		return x->distance < y->distance ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* ---- heap rows of an equal vector ---- */
+
+static int
+tids_room(const HnswMeta *meta)
+{
+	return (Min(meta->row_size, HNSW_PAGE_ROOM) - offsetof(HnswTids, tids)) /
+		sizeof(ItemPointerData);
+}
+
+/* Append to a row of TIDs; false when it is full or none. */
+static bool
+append_tid(Relation index, const HnswMeta *meta, uint32 number, ItemPointer tid)
+{
+	HnswWrite	write;
+	HnswTids   *tids;
+
+	hnsw_write_begin(&write, index, meta, number);
+	tids = (HnswTids *) write.row;
+	if (tids->state != HNSW_ROW_TIDS || (int) tids->count >= tids_room(meta))
+	{
+		hnsw_write_abort(&write);
+		return false;
+	}
+	tids->tids[tids->count++] = *tid;
+	hnsw_write_end(&write);
+	return true;
+}
+
+/*
+ * Add a heap row to the row of an equal vector. False when that row is gone. What does not fit in the
+ * row goes to a chain of HNSW_ROW_TIDS rows, newest first, of which only the first may have room.
+ */
+static bool
+add_tid(HnswInsert *insert, uint32 number, ItemPointer tid)
+{
+	Relation	index = insert->search.index;
+	const HnswMeta *meta = &insert->meta;
+
+	for (;;)
+	{
+		HnswWrite	write;
+		HnswTids   *more;
+		uint32		old;
+		uint32		new;
+
+		hnsw_write_begin(&write, index, meta, number);
+		if (HnswRowStateOf(write.row) != HNSW_ROW_LIVE)
+		{
+			hnsw_write_abort(&write);
+			return false;
+		}
+		if (write.row->ntids < HNSW_ROW_TIDS_INLINE)
+		{
+			write.row->tids[write.row->ntids++] = *tid;
+			hnsw_write_end(&write);
+			return true;
+		}
+		old = write.row->more;
+		hnsw_write_abort(&write);
+
+		if (old != HNSW_NO_ROW && append_tid(index, meta, old, tid))
+			return true;
+
+		more = palloc0(meta->row_size);
+		more->state = HNSW_ROW_TIDS;
+		more->count = 1;
+		more->more = old;
+		more->tids[0] = *tid;
+		new = hnsw_row_new(index, meta, (HnswRow *) more);
+		pfree(more);
+
+		hnsw_write_begin(&write, index, meta, number);
+		if (HnswRowStateOf(write.row) == HNSW_ROW_LIVE && write.row->more == old)
+		{
+			write.row->more = new;
+			hnsw_write_end(&write);
+			return true;
+		}
+		hnsw_write_abort(&write);
+
+		/* another insert extended the chain: give the row back and look again */
+		hnsw_write_begin(&write, index, meta, new);
+		write.row->state = HNSW_ROW_FREE;
+		hnsw_write_end(&write);
+	}
+}
+
+/* ---- neighbors of the new row ---- */
+
+/*
+ * Fill in the new row's neighbors from the candidates: first those that no nearer kept one is closer
+ * to than the new row is (alpha = 1), then the nearest of the others until the slots are full.
+ */
+static void
+choose_neighbors(HnswInsert *insert)
+{
+	const HnswMeta *meta = &insert->meta;
+	HnswRow    *image = insert->image;
+	Candidate **kept = palloc(sizeof(Candidate *) * meta->slots);
+	char	   *codes = HnswRowCodes(meta, image);
+	int			n = 0;
+
+	for (int i = 0; i < insert->ncandidates; i++)
+	{
+		Candidate  *candidate = &insert->candidates[i];
+
+		candidate->x = palloc(sizeof(float) * meta->dim);
+		vdist_quant_decode(&insert->own, candidate->own, candidate->x);
+		candidate->distance = code_distance(meta, insert->x, candidate->x);
+	}
+	qsort(insert->candidates, insert->ncandidates, sizeof(Candidate), compare_candidates);
+
+	for (int i = 0; i < insert->ncandidates && n < meta->slots; i++)
+	{
+		Candidate  *candidate = &insert->candidates[i];
+		bool		keep = true;
+
+		for (int j = 0; j < n && keep; j++)
+			keep = code_distance(meta, candidate->x, kept[j]->x) >= candidate->distance;
+		candidate->kept = keep;
+		if (keep)
+			kept[n++] = candidate;
+	}
+	image->nkept = n;
+	for (int i = 0; i < insert->ncandidates && n < meta->slots; i++)
+		if (!insert->candidates[i].kept)
+			kept[n++] = &insert->candidates[i];
+	image->nneighbors = n;
+	for (int i = 0; i < n; i++)
+	{
+		image->neighbors[i] = kept[i]->number;
+		vdist_quant_recode(&insert->own, kept[i]->own, &insert->code, codes + i * meta->code_size,
+						   insert->search.scratch);
+	}
+	pfree(kept);
+}
+
+/* ---- edges back ---- */
+
+/* Distances from a decoded code, of which `query` was made, to a row's neighbors. */
+static void
+slot_distances(HnswInsert *insert, const float *x, const VdistQuantQuery *query,
+			   const HnswRow *row, float *distance)
+{
+	const HnswMeta *meta = &insert->meta;
+	const char *codes = HnswRowCodes(meta, row);
+
+	if (meta->metric != VDIST_METRIC_IP)
+	{
+		vdist_quant_estimate(query, codes, meta->code_size, row->nneighbors, distance);
+		return;
+	}
+	/* the estimate is an inner product there, the graph is made by distances */
+	for (int i = 0; i < row->nneighbors; i++)
+	{
+		vdist_quant_decode(&insert->code, codes + i * meta->code_size, insert->decoded);
+		distance[i] = code_distance(meta, x, insert->decoded);
+	}
+}
+
+static void
+set_slot(HnswInsert *insert, HnswWrite *write, int slot, uint32 number, const char *code)
+{
+	const HnswMeta *meta = &insert->meta;
+
+	write->row->neighbors[slot] = number;
+	hnsw_write_bytes(write, HNSW_ROW_HEADER(meta) + meta->own_size + slot * meta->code_size,
+					 code, meta->code_size);
+}
+
+/* Copy one slot over another; rows of one page only. */
+static void
+move_slot(HnswInsert *insert, HnswWrite *write, int from, int to)
+{
+	const HnswMeta *meta = &insert->meta;
+	char	   *codes = HnswRowCodes(meta, write->row);
+
+	if (from == to)
+		return;
+	write->row->neighbors[to] = write->row->neighbors[from];
+	memcpy(codes + to * meta->code_size, codes + from * meta->code_size, meta->code_size);
+}
+
+/*
+ * Give the neighbor an edge to the new row if its list is better for it; always when `force`. True
+ * when it took it.
+ *
+ * The new row is kept when no kept neighbor nearer to the owner is closer to it than the owner is.
+ * It takes the place of the farthest filling neighbor; where none is left, of the farthest of all.
+ * One that is not kept fills a slot if it is nearer than the farthest filling one.
+ */
+static bool
+link_back(HnswInsert *insert, const Candidate *owner, uint32 number, bool force)
+{
+	const HnswMeta *meta = &insert->meta;
+	HnswSearch *search = &insert->search;
+	HnswRead   *read = &search->read;
+	float	   *from_owner = search->estimates;
+	float		from_new[HNSW_MAX_SLOTS];
+	const HnswRow *row;
+	HnswWrite	write;
+	bool		diverse = true;
+	bool		narrow = meta->span == 1;
+	int			n;
+	int			nkept;
+	int			victim = -1;
+
+	if (meta->metric != VDIST_METRIC_IP)
+		vdist_quant_query_code(&insert->own, owner->own, &insert->code, search->own,
+							   search->scratch);
+
+	row = hnsw_read(read, search->index, meta, owner->number);
+	n = row->nneighbors;
+	nkept = row->nkept;
+	if (HnswRowStateOf(row) != HNSW_ROW_LIVE)
+	{
+		hnsw_read_unlock(read);
+		return false;
+	}
+	slot_distances(insert, owner->x, search->own, row, from_owner);
+	slot_distances(insert, insert->x, search->code, row, from_new);
+	hnsw_read_unlock(read);
+
+	for (int i = 0; i < nkept && diverse; i++)
+		diverse = from_owner[i] > owner->distance || from_new[i] >= owner->distance;
+	if (n == meta->slots)
+	{
+		int			first = nkept < n ? nkept : 0;
+
+		victim = first;
+		for (int i = first + 1; i < n; i++)
+			if (from_owner[i] > from_owner[victim])
+				victim = i;
+		if (!force && from_owner[victim] <= owner->distance && (first == 0 || !diverse))
+			return false;
+	}
+
+	hnsw_write_begin(&write, search->index, meta, owner->number);
+	if (HnswRowStateOf(write.row) != HNSW_ROW_LIVE || write.row->nneighbors != n ||
+		write.row->nkept != nkept)
+	{
+		/* another insert was faster; the edge is not worth a second try unless it is the only one */
+		hnsw_write_abort(&write);
+		return force ? link_back(insert, owner, number, force) : false;
+	}
+	if (victim < 0)
+	{
+		victim = n;
+		write.row->nneighbors++;
+	}
+	if (diverse && narrow && victim >= nkept)
+	{
+		move_slot(insert, &write, nkept, victim);
+		victim = nkept;
+		write.row->nkept++;
+	}
+	set_slot(insert, &write, victim, number, insert->new_code);
+	hnsw_write_end(&write);
+	return true;
+}
+
+/* ---- routing rows ---- */
+
+/*
+ * Make the row one that searches begin at, as long as the index wants more of them, or always when
+ * nothing else leads to it.
+ */
+void
+hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number, const char *code,
+				 bool always)
+{
+	uint64		rows = (uint64) RelationGetNumberOfBlocks(index) / meta->span * meta->rows_per_page;
+	uint32		target = Min(HNSW_MAX_ROUTING, 16 + rows / 32);
+	Size		entry = sizeof(uint32) + meta->code_size;
+	uint32		room = (HNSW_PAGE_ROOM - sizeof(HnswRouting)) / entry;
+	Buffer		meta_buffer;
+	Buffer		buffer = InvalidBuffer;
+	GenericXLogState *xlog;
+	Page		meta_page;
+	Page		page = NULL;
+	HnswRouting *routing;
+
+	meta_buffer = ReadBuffer(index, HNSW_META_BLOCK);
+	LockBuffer(meta_buffer, BUFFER_LOCK_EXCLUSIVE);
+	if (HnswPageMeta(BufferGetPage(meta_buffer))->routing_count >= target &&
+		!always)
+	{
+		UnlockReleaseBuffer(meta_buffer);
+		return;
+	}
+	xlog = GenericXLogStart(index);
+	meta_page = GenericXLogRegisterBuffer(xlog, meta_buffer, 0);
+
+	if (BlockNumberIsValid(HnswPageMeta(meta_page)->routing_block))
+	{
+		buffer = ReadBuffer(index, HnswPageMeta(meta_page)->routing_block);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		hnsw_page_check(index, buffer, HNSW_PAGE_ROUTING);
+		if (HnswPageRouting(BufferGetPage(buffer))->count < room)
+			page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+		else
+			UnlockReleaseBuffer(buffer);
+	}
+	if (page == NULL)
+	{
+		LockRelationForExtension(index, ExclusiveLock);
+		buffer = ReadBuffer(index, P_NEW);
+		UnlockRelationForExtension(index, ExclusiveLock);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
+		hnsw_page_init(page, HNSW_PAGE_ROUTING);
+		HnswPageRouting(page)->next = HnswPageMeta(meta_page)->routing_block;
+		HnswPageRouting(page)->count = 0;
+		HnswPageMeta(meta_page)->routing_block = BufferGetBlockNumber(buffer);
+	}
+	routing = HnswPageRouting(page);
+	memcpy((char *) (routing + 1) + routing->count * entry, &number, sizeof(uint32));
+	memcpy((char *) (routing + 1) + routing->count * entry + sizeof(uint32), code,
+		   meta->code_size);
+	routing->count++;
+	HnswPageMeta(meta_page)->routing_count++;
+	HnswPageMeta(meta_page)->routing_version++;
+	GenericXLogFinish(xlog);
+	UnlockReleaseBuffer(buffer);
+	UnlockReleaseBuffer(meta_buffer);
+}
+
+/* ---- the insert ---- */
+
+static HnswInsert *
+insert_begin(Relation index)
+{
+	const HnswCache *cache = hnsw_cache(index);
+	HnswInsert *insert = palloc0(sizeof(HnswInsert));
+
+	insert->meta = cache->meta;
+	insert->own = cache->own;
+	insert->code = cache->code;
+	insert->mean = palloc(sizeof(float) * insert->meta.dim);
+	memcpy(insert->mean, cache->mean, sizeof(float) * insert->meta.dim);
+	insert->own.mean = insert->mean;
+	insert->code.mean = insert->mean;
+	hnsw_search_init(&insert->search, index, &insert->meta,
+					 Max(insert->meta.ef_construction, EF_UNCHANGED), collect, insert);
+	insert->image = palloc(insert->meta.row_size);
+	insert->new_code = palloc(insert->meta.code_size);
+	insert->x = palloc(sizeof(float) * insert->meta.dim);
+	insert->decoded = palloc(sizeof(float) * insert->meta.dim);
+	insert->size = 2 * insert->search.ef;
+	insert->candidates = palloc(sizeof(Candidate) * insert->size);
+	insert->row_context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw insert",
+												ALLOCSET_DEFAULT_SIZES);
+	return insert;
+}
+
+static void
+search_neighbors(HnswInsert *insert, const float *x, int ef)
+{
+	insert->search.ef = ef;
+	insert->ncandidates = 0;
+	insert->equal = HNSW_NO_ROW;
+	hnsw_search_set(&insert->search, x);
+	hnsw_search_run(&insert->search);
+}
+
+static void
+insert_row(HnswInsert *insert, const Vector *v, ItemPointer tid, bool unchanged)
+{
+	Relation	index = insert->search.index;
+	const HnswMeta *meta = &insert->meta;
+	HnswRow    *image = insert->image;
+	float	   *x = palloc(sizeof(float) * meta->dim);
+	uint32		number;
+	bool		linked = false;
+	bool		ordered = vdist_metric_prepare((VdistMetric) meta->metric, meta->dim, v->x, x);
+
+	memset(image, 0, meta->row_size);
+	image->state = HNSW_ROW_LIVE | (ordered ? 0 : HNSW_ROW_UNORDERED);
+	image->hash = vector_hash(v);
+	image->more = HNSW_NO_ROW;
+	image->tids[image->ntids++] = *tid;
+	vdist_quant_encode(&insert->own, x, HnswRowOwn(meta, image), insert->search.scratch);
+	vdist_quant_recode(&insert->own, HnswRowOwn(meta, image), &insert->code, insert->new_code,
+					   insert->search.scratch);
+	vdist_quant_decode(&insert->own, HnswRowOwn(meta, image), insert->x);
+
+	LockPage(index, HNSW_META_BLOCK, ShareLock);
+
+	insert->equal = HNSW_NO_ROW;
+	if (unchanged)
+		search_neighbors(insert, x, EF_UNCHANGED);
+	if (insert->equal == HNSW_NO_ROW)
+		search_neighbors(insert, x, meta->ef_construction);
+	if (insert->equal != HNSW_NO_ROW && add_tid(insert, insert->equal, tid))
+	{
+		UnlockPage(index, HNSW_META_BLOCK, ShareLock);
+		return;
+	}
+
+	choose_neighbors(insert);
+	number = hnsw_row_new(index, meta, image);
+
+	/* link_back needs the candidate of each neighbor; both are few */
+	for (int pass = 0; pass < 2 && !linked; pass++)
+	{
+		for (int i = 0; i < image->nneighbors; i++)
+		{
+			for (int j = 0; j < insert->ncandidates; j++)
+				if (insert->candidates[j].number == image->neighbors[i])
+				{
+					linked |= link_back(insert, &insert->candidates[j], number, pass == 1);
+					break;
+				}
+			if (pass == 1 && linked)
+				break;
+		}
+	}
+	hnsw_read_end(&insert->search.read);
+
+	hnsw_routing_add(index, meta, number, insert->new_code, !linked);
+	UnlockPage(index, HNSW_META_BLOCK, ShareLock);
+}
+
+bool
+hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relation heap,
+			IndexUniqueCheck check, bool unchanged, IndexInfo *info)
+{
+	HnswInsert *insert = info->ii_AmCache;
+	MemoryContext old;
+	Vector	   *v;
+
+	if (isnull[0])
+		return false;
+	if (insert == NULL)
+	{
+		old = MemoryContextSwitchTo(info->ii_Context);
+		insert = insert_begin(index);
+		info->ii_AmCache = insert;
+		MemoryContextSwitchTo(old);
+	}
+	insert->search.index = index;
+
+	old = MemoryContextSwitchTo(insert->row_context);
+	v = DatumGetVector(values[0]);
+	if (v->dim != insert->meta.dim)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("expected %d dimensions, not %d", insert->meta.dim, v->dim)));
+	insert_row(insert, v, tid, unchanged);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(insert->row_context);
+	return false;
+}

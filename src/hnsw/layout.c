@@ -1,0 +1,527 @@
+/*
+ * layout.c: pages and rows of a vdist_hnsw index: sizes, reading, changing, allocating. Calls the
+ * buffer manager, the free space map and GenericXLog; called by every other file of the folder.
+ */
+#include "compat.h"
+
+#include "access/relation.h"
+#include "miscadmin.h"
+#include "storage/freespace.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+
+#include "hnsw/hnsw.h"
+
+/* Free space recorded for a page that has room for a row; what it says is only "yes". */
+#define SPACE_FOR_ROW (BLCKSZ / 2)
+
+/* Bytes of a row with these numbers of bits and slots. */
+static Size
+row_size(const HnswMeta *meta, int own_bits, int slots)
+{
+	VdistQuantMetric metric = vdist_metric_quant((VdistMetric) meta->metric);
+
+	return offsetof(HnswRow, neighbors) +
+		vdist_quant_code_size(metric, meta->dim, own_bits) +
+		slots * (sizeof(uint32) + vdist_quant_code_size(metric, meta->dim, meta->code_bits));
+}
+
+/*
+ * Fill in a metapage's sizes. Own codes get 6 bits instead of 8 where that makes room for one more row
+ * on a page, and slots beyond 2 m fill what a page would otherwise waste.
+ */
+void
+hnsw_layout(HnswMeta *meta, VdistMetric metric, int dim, int m, int ef_construction, int code_bits)
+{
+	VdistQuantMetric quant = vdist_metric_quant(metric);
+	Size		size;
+	Size		room;
+
+	memset(meta, 0, sizeof(*meta));
+	meta->magic = HNSW_MAGIC;
+	meta->version = HNSW_VERSION;
+	meta->metric = metric;
+	meta->dim = dim;
+	meta->m = m;
+	meta->ef_construction = ef_construction;
+	meta->code_bits = code_bits;
+	meta->own_bits = 8;
+	meta->slots = 2 * m;
+	meta->routing_block = InvalidBlockNumber;
+
+	size = row_size(meta, 6, meta->slots);
+	if (metric != VDIST_METRIC_L1 &&
+		HNSW_PAGE_ROOM / size > HNSW_PAGE_ROOM / row_size(meta, 8, meta->slots))
+		meta->own_bits = 6;
+	size = row_size(meta, meta->own_bits, meta->slots);
+	meta->rows_per_page = Max(HNSW_PAGE_ROOM / TYPEALIGN(4, size), 1);
+	meta->span = (size + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM;
+	room = TYPEALIGN_DOWN(4, HNSW_PAGE_ROOM * (Size) meta->span / meta->rows_per_page);
+	while (meta->slots < Min(HNSW_MAX_SLOTS, 4 * m) &&
+		   row_size(meta, meta->own_bits, meta->slots + 1) <= room)
+		meta->slots++;
+	meta->row_size = TYPEALIGN(4, row_size(meta, meta->own_bits, meta->slots));
+	meta->own_size = vdist_quant_code_size(quant, dim, meta->own_bits);
+	meta->code_size = vdist_quant_code_size(quant, dim, code_bits);
+}
+
+pg_crc32c
+hnsw_meta_crc(const HnswMeta *meta)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, meta, offsetof(HnswMeta, crc));
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+void
+hnsw_page_init(Page page, HnswPageKind kind)
+{
+	PageInit(page, BLCKSZ, sizeof(HnswSpecial));
+	HnswPageSpecial(page)->magic = HNSW_MAGIC;
+	HnswPageSpecial(page)->kind = kind;
+	HnswPageSpecial(page)->version = HNSW_VERSION;
+	if (kind != HNSW_PAGE_GRAPH)
+		((PageHeader) page)->pd_lower = HNSW_PAGE_START + HNSW_PAGE_ROOM;
+}
+
+static void
+page_corrupted(Relation index, BlockNumber block)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INDEX_CORRUPTED),
+			 errmsg("index \"%s\" contains an unexpected page at block %u",
+					RelationGetRelationName(index), block),
+			 errhint("Please REINDEX it.")));
+}
+
+/* Error unless the page in buffer is of this kind. */
+void
+hnsw_page_check(Relation index, Buffer buffer, HnswPageKind kind)
+{
+	Page		page = BufferGetPage(buffer);
+
+	if (unlikely(PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswSpecial)) ||
+				 HnswPageSpecial(page)->magic != HNSW_MAGIC ||
+				 HnswPageSpecial(page)->kind != kind))
+		page_corrupted(index, BufferGetBlockNumber(buffer));
+}
+
+void
+hnsw_meta_check(Relation index, const HnswMeta *meta)
+{
+	if (unlikely(meta->magic != HNSW_MAGIC || meta->crc != hnsw_meta_crc(meta)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INDEX_CORRUPTED),
+				 errmsg("index \"%s\" has a corrupted metapage at block %u",
+						RelationGetRelationName(index), HNSW_META_BLOCK),
+				 errhint("Please REINDEX it.")));
+	if (unlikely(meta->version != HNSW_VERSION))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("index \"%s\" has format version %u, this vdist reads version %u",
+						RelationGetRelationName(index), meta->version, HNSW_VERSION),
+				 errhint("Please REINDEX it.")));
+}
+
+static void
+read_meta(Relation index, HnswMeta *meta)
+{
+	Buffer		buffer = ReadBuffer(index, HNSW_META_BLOCK);
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	hnsw_page_check(index, buffer, HNSW_PAGE_META);
+	*meta = *HnswPageMeta(BufferGetPage(buffer));
+	UnlockReleaseBuffer(buffer);
+}
+
+/* Copy the mean, which lies on consecutive pages behind the metapage. */
+static void
+read_mean(Relation index, const HnswMeta *meta, float *mean)
+{
+	Size		left = sizeof(float) * meta->dim;
+	char	   *to = (char *) mean;
+
+	for (BlockNumber block = HNSW_MEAN_BLOCK; left > 0; block++)
+	{
+		Buffer		buffer = ReadBuffer(index, block);
+		Size		part = Min(left, HNSW_PAGE_ROOM);
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		hnsw_page_check(index, buffer, HNSW_PAGE_MEAN);
+		memcpy(to, (char *) BufferGetPage(buffer) + HNSW_PAGE_START, part);
+		UnlockReleaseBuffer(buffer);
+		to += part;
+		left -= part;
+	}
+}
+
+/* Copy at most `max` routing entries; returns how many there were. */
+static int
+read_routing(Relation index, const HnswMeta *meta, int max, uint32 *rows, char *codes)
+{
+	BlockNumber block = meta->routing_block;
+	Size		entry = sizeof(uint32) + meta->code_size;
+	int			n = 0;
+
+	while (BlockNumberIsValid(block))
+	{
+		Buffer		buffer = ReadBuffer(index, block);
+		HnswRouting *routing;
+		char	   *from;
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		hnsw_page_check(index, buffer, HNSW_PAGE_ROUTING);
+		routing = HnswPageRouting(BufferGetPage(buffer));
+		from = (char *) (routing + 1);
+		for (uint32 i = 0; i < routing->count && n < max; i++)
+		{
+			memcpy(&rows[n], from, sizeof(uint32));
+			memcpy(codes + n * meta->code_size, from + sizeof(uint32), meta->code_size);
+			from += entry;
+			n++;
+		}
+		block = routing->next;
+		UnlockReleaseBuffer(buffer);
+	}
+	return n;
+}
+
+/*
+ * The index's constants and routing rows. The result may vanish whenever invalidations are processed:
+ * use it before the next lock is taken on any relation, or copy it.
+ */
+const HnswCache *
+hnsw_cache(Relation index)
+{
+	HnswCache  *cache = (HnswCache *) index->rd_amcache;
+	HnswMeta	meta;
+	Size		rows;
+	Size		codes;
+	Size		mean;
+	VdistQuantMetric metric;
+
+	read_meta(index, &meta);
+	if (cache != NULL && cache->meta.crc == meta.crc &&
+		cache->meta.routing_block == meta.routing_block &&
+		cache->meta.routing_version == meta.routing_version)
+		return cache;
+
+	hnsw_meta_check(index, &meta);
+	if (cache != NULL)
+	{
+		index->rd_amcache = NULL;
+		pfree(cache);
+	}
+
+	mean = MAXALIGN(sizeof(HnswCache));
+	rows = mean + MAXALIGN(sizeof(float) * meta.dim);
+	codes = rows + MAXALIGN(sizeof(uint32) * (Size) meta.routing_count);
+	cache = MemoryContextAllocHuge(index->rd_indexcxt,
+								   codes + meta.code_size * (Size) meta.routing_count);
+	cache->meta = meta;
+	cache->mean = (float *) ((char *) cache + mean);
+	cache->routing = (uint32 *) ((char *) cache + rows);
+	cache->routing_codes = (char *) cache + codes;
+	read_mean(index, &meta, cache->mean);
+	cache->nrouting = read_routing(index, &meta, meta.routing_count, cache->routing,
+								   cache->routing_codes);
+	metric = vdist_metric_quant((VdistMetric) meta.metric);
+	vdist_quant_init(&cache->own, metric, meta.dim, meta.own_bits, cache->mean, meta.range);
+	vdist_quant_init(&cache->code, metric, meta.dim, meta.code_bits, cache->mean, meta.range);
+	index->rd_amcache = cache;
+	return cache;
+}
+
+/* ---- reading ---- */
+
+/* Copy a wide row whose first page is locked. */
+static void
+read_wide(HnswRead *read, Relation index, const HnswMeta *meta, uint32 number)
+{
+	Size		left = meta->row_size;
+	char	   *to = read->copy;
+
+	for (int i = 0; left > 0; i++)
+	{
+		Size		part = Min(left, HNSW_PAGE_ROOM);
+		Buffer		buffer = read->buffer;
+
+		if (i > 0)
+		{
+			buffer = ReadBuffer(index, HnswRowBlock(meta, number) + i);
+			LockBuffer(buffer, BUFFER_LOCK_SHARE);
+			hnsw_page_check(index, buffer, HNSW_PAGE_REST);
+		}
+		memcpy(to, (char *) BufferGetPage(buffer) + HNSW_PAGE_START, part);
+		if (i > 0)
+			UnlockReleaseBuffer(buffer);
+		to += part;
+		left -= part;
+	}
+	read->row = (const HnswRow *) read->copy;
+}
+
+/*
+ * Pin and share-lock a row's page and return the row. For a wide row, read->copy must have row_size
+ * bytes. End with hnsw_read_unlock; the pin stays for the next row, which is often on the same page.
+ */
+const HnswRow *
+hnsw_read(HnswRead *read, Relation index, const HnswMeta *meta, uint32 number)
+{
+	BlockNumber block = HnswRowBlock(meta, number);
+
+	if (!BufferIsValid(read->buffer) || read->block != block)
+	{
+		if (BufferIsValid(read->buffer))
+			ReleaseBuffer(read->buffer);
+		read->buffer = InvalidBuffer;
+		read->buffer = ReadBuffer(index, block);
+		read->block = block;
+	}
+	LockBuffer(read->buffer, BUFFER_LOCK_SHARE);
+	hnsw_page_check(index, read->buffer, HNSW_PAGE_GRAPH);
+	read->row = (const HnswRow *) ((char *) BufferGetPage(read->buffer) +
+								   HnswRowOffset(meta, number));
+	if (unlikely(HnswRowStateOf(read->row) != HNSW_ROW_TIDS &&
+				 read->row->nneighbors > meta->slots))
+		page_corrupted(index, block);
+	if (meta->span > 1 && HnswRowStateOf(read->row) != HNSW_ROW_TIDS)
+		read_wide(read, index, meta, number);
+	return read->row;
+}
+
+void
+hnsw_read_unlock(HnswRead *read)
+{
+	LockBuffer(read->buffer, BUFFER_LOCK_UNLOCK);
+}
+
+/* Give up the pin. */
+void
+hnsw_read_end(HnswRead *read)
+{
+	if (BufferIsValid(read->buffer))
+		ReleaseBuffer(read->buffer);
+	read->buffer = InvalidBuffer;
+}
+
+/* ---- changing ---- */
+
+/* Lock a row's page exclusively and begin a change, which write_end or write_abort must finish. */
+void
+hnsw_write_begin(HnswWrite *write, Relation index, const HnswMeta *meta, uint32 number)
+{
+	write->index = index;
+	write->meta = meta;
+	write->block = HnswRowBlock(meta, number);
+	write->buffers[0] = ReadBuffer(index, write->block);
+	LockBuffer(write->buffers[0], BUFFER_LOCK_EXCLUSIVE);
+	hnsw_page_check(index, write->buffers[0], HNSW_PAGE_GRAPH);
+	write->xlog = GenericXLogStart(index);
+	write->pages[0] = GenericXLogRegisterBuffer(write->xlog, write->buffers[0], 0);
+	for (int i = 1; i < HNSW_WRITE_PAGES; i++)
+		write->buffers[i] = InvalidBuffer;
+	write->row = (HnswRow *) ((char *) write->pages[0] + HnswRowOffset(meta, number));
+}
+
+/*
+ * Change bytes of the row at an offset. Bytes of a wide row may be on further pages: those are locked
+ * after the first page, in ascending order, and stay locked until the end; at most two of them.
+ */
+void
+hnsw_write_bytes(HnswWrite *write, Size offset, const void *bytes, Size size)
+{
+	const char *from = bytes;
+
+	if (write->meta->span == 1)
+	{
+		memcpy((char *) write->row + offset, from, size);
+		return;
+	}
+	while (size > 0)
+	{
+		int			i = offset / HNSW_PAGE_ROOM;
+		Size		within = offset % HNSW_PAGE_ROOM;
+		Size		part = Min(size, HNSW_PAGE_ROOM - within);
+		int			at = 0;
+
+		if (i > 0)
+		{
+			for (at = 1; at < HNSW_WRITE_PAGES && BufferIsValid(write->buffers[at]); at++)
+				if (BufferGetBlockNumber(write->buffers[at]) == write->block + i)
+					break;
+			if (at == HNSW_WRITE_PAGES)
+				elog(ERROR, "too many pages in one change of a row");
+			if (!BufferIsValid(write->buffers[at]))
+			{
+				write->buffers[at] = ReadBuffer(write->index, write->block + i);
+				LockBuffer(write->buffers[at], BUFFER_LOCK_EXCLUSIVE);
+				hnsw_page_check(write->index, write->buffers[at], HNSW_PAGE_REST);
+				write->pages[at] = GenericXLogRegisterBuffer(write->xlog, write->buffers[at], 0);
+			}
+		}
+		memcpy((char *) write->pages[at] + HNSW_PAGE_START + within, from, part);
+		from += part;
+		offset += part;
+		size -= part;
+	}
+}
+
+static void
+write_release(HnswWrite *write)
+{
+	for (int i = HNSW_WRITE_PAGES - 1; i >= 0; i--)
+		if (BufferIsValid(write->buffers[i]))
+			UnlockReleaseBuffer(write->buffers[i]);
+}
+
+void
+hnsw_write_end(HnswWrite *write)
+{
+	GenericXLogFinish(write->xlog);
+	write_release(write);
+}
+
+void
+hnsw_write_abort(HnswWrite *write)
+{
+	GenericXLogAbort(write->xlog);
+	write_release(write);
+}
+
+/* ---- allocating ---- */
+
+/* A free row on a graph page, or -1; sets *last when it is the only one. */
+static int
+free_slot(const HnswMeta *meta, Page page, bool *last)
+{
+	int			found = -1;
+
+	*last = true;
+	for (int i = 0; i < meta->rows_per_page; i++)
+	{
+		HnswRow    *row = (HnswRow *) ((char *) page + HnswRowOffset(meta, i));
+
+		if (HnswRowStateOf(row) != HNSW_ROW_FREE)
+			continue;
+		if (found >= 0)
+		{
+			*last = false;
+			break;
+		}
+		found = i;
+	}
+	return found;
+}
+
+/* Write the further pages of a wide row; nothing points to them yet. */
+static void
+write_rest(Relation index, const HnswMeta *meta, BlockNumber first, const char *image)
+{
+	for (int i = 1; i < meta->span; i++)
+	{
+		Size		offset = i * HNSW_PAGE_ROOM;
+		Buffer		buffer = ReadBuffer(index, first + i);
+		GenericXLogState *xlog;
+		Page		page;
+
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		xlog = GenericXLogStart(index);
+		page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
+		hnsw_page_init(page, HNSW_PAGE_REST);
+		memcpy((char *) page + HNSW_PAGE_START, image + offset,
+			   Min(HNSW_PAGE_ROOM, meta->row_size - offset));
+		GenericXLogFinish(xlog);
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* Try to put the row on a page; HNSW_NO_ROW when that page has no room. */
+static uint32
+place_row(Relation index, const HnswMeta *meta, BlockNumber block, const HnswRow *image)
+{
+	Buffer		buffer = ReadBuffer(index, block);
+	GenericXLogState *xlog;
+	Page		page;
+	bool		new;
+	bool		last;
+	int			slot;
+	Size		offset;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	page = BufferGetPage(buffer);
+	new = PageIsNew(page);
+	if (!new && (HnswPageSpecial(page)->magic != HNSW_MAGIC ||
+				 HnswPageSpecial(page)->kind != HNSW_PAGE_GRAPH))
+	{
+		UnlockReleaseBuffer(buffer);
+		return HNSW_NO_ROW;
+	}
+	if (meta->span > 1)
+		write_rest(index, meta, block, (const char *) image);
+	xlog = GenericXLogStart(index);
+	page = GenericXLogRegisterBuffer(xlog, buffer, new ? GENERIC_XLOG_FULL_IMAGE : 0);
+	if (new)
+		hnsw_page_init(page, HNSW_PAGE_GRAPH);
+	slot = free_slot(meta, page, &last);
+	if (slot < 0)
+	{
+		GenericXLogAbort(xlog);
+		UnlockReleaseBuffer(buffer);
+		return HNSW_NO_ROW;
+	}
+	offset = HnswRowOffset(meta, slot);
+	memcpy((char *) page + offset, image, Min(meta->row_size, HNSW_PAGE_ROOM));
+	if (((PageHeader) page)->pd_lower < offset + Min(meta->row_size, HNSW_PAGE_ROOM))
+		((PageHeader) page)->pd_lower = offset + Min(meta->row_size, HNSW_PAGE_ROOM);
+	GenericXLogFinish(xlog);
+	UnlockReleaseBuffer(buffer);
+	if (new && !last)
+	{
+		RecordPageWithFreeSpace(index, block, SPACE_FOR_ROW);
+		FreeSpaceMapVacuumRange(index, block, block + 1);
+	}
+	else if (last && !new)
+		RecordPageWithFreeSpace(index, block, 0);
+	return block * meta->rows_per_page + slot;
+}
+
+/* Write a row (row_size bytes) where there is room, and return its number. */
+uint32
+hnsw_row_new(Relation index, const HnswMeta *meta, const HnswRow *image)
+{
+	BlockNumber block = GetPageWithFreeSpace(index, SPACE_FOR_ROW);
+	uint32		number;
+
+	while (BlockNumberIsValid(block))
+	{
+		number = place_row(index, meta, block, image);
+		if (number != HNSW_NO_ROW)
+			return number;
+		block = RecordAndGetPageWithFreeSpace(index, block, 0, SPACE_FOR_ROW);
+	}
+
+	do
+	{
+		LockRelationForExtension(index, ExclusiveLock);
+		for (int i = 0; i < meta->span; i++)
+		{
+			Buffer		buffer = ReadBuffer(index, P_NEW);
+
+			if (i == 0)
+				block = BufferGetBlockNumber(buffer);
+			ReleaseBuffer(buffer);
+		}
+		UnlockRelationForExtension(index, ExclusiveLock);
+		if ((uint64) (block + 1) * meta->rows_per_page >= HNSW_NO_ROW)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("index \"%s\" has reached its maximum of %u rows",
+							RelationGetRelationName(index), HNSW_NO_ROW)));
+		number = place_row(index, meta, block, image);
+	} while (number == HNSW_NO_ROW);
+	return number;
+}

@@ -1,0 +1,430 @@
+/*
+ * scan.c: an ordered index scan: rows by exact distance, ties by TID. Calls graph.c, stream.c and, for
+ * the exact vectors, the table; called by core through handler.c.
+ *
+ * The graph yields rows with a lower bound of their distance. A heap holds bounds and exact distances
+ * together: a bound that comes out is replaced by the exact distance, read from the table, and an
+ * exact distance that comes out is the nearest there is.
+ */
+#include "compat.h"
+
+#include <math.h>
+
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/float.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "hnsw/scan.h"
+
+/* The bound lies that many standard deviations of the estimate's error below the estimate. */
+#define BOUND_SIGMAS 5.0f
+
+/* ---- heap of results ---- */
+
+static inline bool
+result_before(const HnswResult *a, const HnswResult *b)
+{
+	if (a->distance != b->distance)
+		return a->distance < b->distance;
+	if (a->hit != b->hit && (a->hit < 0 || b->hit < 0))
+		return b->hit < 0;		/* a bound before an exact distance: it may turn out equal */
+	return ItemPointerCompare((ItemPointer) &a->tid, (ItemPointer) &b->tid) < 0;
+}
+
+static void
+result_push(HnswScan *so, const HnswResult *result)
+{
+	int			i;
+
+	if (so->nresults == so->results_size)
+	{
+		so->results_size *= 2;
+		so->results = repalloc_huge(so->results, sizeof(HnswResult) * so->results_size);
+	}
+	for (i = so->nresults++; i > 0; i = (i - 1) / 2)
+	{
+		if (!result_before(result, &so->results[(i - 1) / 2]))
+			break;
+		so->results[i] = so->results[(i - 1) / 2];
+	}
+	so->results[i] = *result;
+}
+
+static HnswResult
+result_pop(HnswScan *so)
+{
+	HnswResult	top = so->results[0];
+	HnswResult	last = so->results[--so->nresults];
+	int			i = 0;
+
+	for (;;)
+	{
+		int			child = 2 * i + 1;
+
+		if (child >= so->nresults)
+			break;
+		if (child + 1 < so->nresults &&
+			result_before(&so->results[child + 1], &so->results[child]))
+			child++;
+		if (!result_before(&so->results[child], &last))
+			break;
+		so->results[i] = so->results[child];
+		i = child;
+	}
+	if (so->nresults > 0)
+		so->results[i] = last;
+	return top;
+}
+
+/* ---- exact distances ---- */
+
+/* A row of the graph was reached: remember it with a lower bound of its distance. */
+void
+hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
+{
+	HnswHit    *hit;
+	HnswResult	result;
+
+	if (so->nhits == so->hits_size)
+	{
+		so->hits_size *= 2;
+		so->hits = repalloc_huge(so->hits, sizeof(HnswHit) * so->hits_size);
+	}
+	hit = &so->hits[so->nhits];
+	hit->number = number;
+	hit->more = row->more;
+	hit->ntids = Min(row->ntids, HNSW_ROW_TIDS_INLINE);
+	memcpy(hit->tids, row->tids, sizeof(hit->tids));
+
+	if (row->state & HNSW_ROW_UNORDERED)
+		result.distance = get_float8_infinity();
+	else
+	{
+		float		estimate = hnsw_own_distance(&so->search, row);
+
+		estimate -= BOUND_SIGMAS *
+			vdist_quant_error(so->search.own, HnswRowOwn(&so->search.meta, row));
+		result.distance = so->search.meta.metric == VDIST_METRIC_COSINE ? estimate / 2 : estimate;
+		if (isnan(result.distance))
+			result.distance = -get_float8_infinity();
+	}
+	result.hit = so->nhits++;
+	ItemPointerSetInvalid(&result.tid);
+	result_push(so, &result);
+}
+
+static void
+visit_hit(HnswSearch *search, uint32 number, const HnswRow *row)
+{
+	if (HnswRowStateOf(row) == HNSW_ROW_LIVE)
+		hnsw_scan_hit(search->visit_arg, number, row);
+}
+
+/* The exact distance of a heap row; false when the snapshot does not see it. */
+static bool
+exact_distance(IndexScanDesc scan, ItemPointer tid, double *distance)
+{
+	HnswScan   *so = scan->opaque;
+	ItemPointerData at = *tid;
+	bool		again = false;
+	Datum		values[INDEX_MAX_KEYS];
+	bool		isnull[INDEX_MAX_KEYS];
+	Vector	   *v;
+	MemoryContext old;
+
+	if (so->slot == NULL)
+	{
+		old = MemoryContextSwitchTo(so->context);
+		so->slot = table_slot_create(scan->heapRelation, NULL);
+		so->fetch = table_index_fetch_begin(scan->heapRelation);
+		so->info = BuildIndexInfo(scan->indexRelation);
+		if (so->info->ii_Expressions != NIL)
+		{
+			so->estate = CreateExecutorState();
+			GetPerTupleExprContext(so->estate)->ecxt_scantuple = so->slot;
+		}
+		MemoryContextSwitchTo(old);
+	}
+	if (!table_index_fetch_tuple(so->fetch, &at, scan->xs_snapshot, so->slot, &again, NULL))
+		return false;
+
+	old = MemoryContextSwitchTo(so->row_context);
+	if (so->estate != NULL)
+		FormIndexDatum(so->info, so->slot, so->estate, values, isnull);
+	else
+		values[0] = slot_getattr(so->slot, so->info->ii_IndexAttrNumbers[0], &isnull[0]);
+	if (isnull[0])
+		*distance = get_float8_infinity();
+	else
+	{
+		v = DatumGetVector(values[0]);
+		if (v->dim != so->search.meta.dim)
+			ereport(ERROR,
+					(errcode(ERRCODE_INDEX_CORRUPTED),
+					 errmsg("index \"%s\" leads to a vector of %d dimensions, expected %d",
+							RelationGetRelationName(scan->indexRelation), v->dim,
+							so->search.meta.dim),
+					 errhint("Please REINDEX it.")));
+		*distance = vdist_metric_distance((VdistMetric) so->search.meta.metric, v->dim,
+										  so->query, v->x);
+	}
+	ExecClearTuple(so->slot);
+	if (so->estate != NULL)
+		ResetPerTupleExprContext(so->estate);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(so->row_context);
+	return true;
+}
+
+static int
+compare_tids(const void *a, const void *b)
+{
+	return ItemPointerCompare((ItemPointer) a, (ItemPointer) b);
+}
+
+/*
+ * All heap rows of a hit, ascending, in the row context's parent. The chain may change while it is
+ * read; what it loses was dead, what it gains is not visible yet.
+ */
+static ItemPointer
+hit_tids(HnswScan *so, const HnswHit *hit, int *count)
+{
+	const HnswMeta *meta = &so->search.meta;
+	uint32		more = hit->more;
+	int			n = hit->ntids;
+	int			size = Max(n, 1);
+	ItemPointer tids = palloc(sizeof(ItemPointerData) * size);
+
+	memcpy(tids, hit->tids, sizeof(ItemPointerData) * n);
+	while (more != HNSW_NO_ROW)
+	{
+		const HnswTids *row;
+
+		CHECK_FOR_INTERRUPTS();
+		row = (const HnswTids *) hnsw_read(&so->search.read, so->search.index, meta, more);
+		more = HNSW_NO_ROW;
+		if (row->state == HNSW_ROW_TIDS)
+		{
+			if (n + (int) row->count > size)
+			{
+				size = 2 * (n + row->count);
+				tids = repalloc_huge(tids, sizeof(ItemPointerData) * size);
+			}
+			memcpy(tids + n, row->tids, sizeof(ItemPointerData) * row->count);
+			n += row->count;
+			more = row->more;
+		}
+		hnsw_read_unlock(&so->search.read);
+	}
+	hnsw_read_end(&so->search.read);
+	qsort(tids, n, sizeof(ItemPointerData), compare_tids);
+	*count = n;
+	return tids;
+}
+
+/*
+ * Replace a bound by exact distances: the rows of one hit have equal vectors, so the first that is
+ * visible tells the distance of all.
+ */
+void
+hnsw_scan_resolve(IndexScanDesc scan, int number)
+{
+	HnswScan   *so = scan->opaque;
+	HnswHit    *hit = &so->hits[number];
+	HnswResult	result;
+	int			n = hit->ntids;
+	ItemPointer tids = hit->tids;
+	ItemPointerData inline_tids[HNSW_ROW_TIDS_INLINE];
+
+	if (hit->more != HNSW_NO_ROW)
+		tids = hit_tids(so, hit, &n);
+	else if (n > 1)
+	{
+		memcpy(inline_tids, hit->tids, sizeof(ItemPointerData) * n);
+		qsort(inline_tids, n, sizeof(ItemPointerData), compare_tids);
+		tids = inline_tids;
+	}
+	result.hit = -1;
+	for (int i = 0; i < n; i++)
+	{
+		if (!exact_distance(scan, &tids[i], &result.distance))
+			continue;
+		for (; i < n; i++)
+		{
+			result.tid = tids[i];
+			result_push(so, &result);
+		}
+	}
+	if (hit->more != HNSW_NO_ROW)
+		pfree(tids);
+}
+
+/* ---- the scan ---- */
+
+IndexScanDesc
+hnsw_begin_scan(Relation index, int nkeys, int norderbys)
+{
+	IndexScanDesc scan = RelationGetIndexScan(index, nkeys, norderbys);
+	HnswScan   *so = palloc0(sizeof(HnswScan));
+
+	so->context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw scan",
+										ALLOCSET_DEFAULT_SIZES);
+	so->row_context = AllocSetContextCreate(so->context, "vdist_hnsw scan row",
+											ALLOCSET_DEFAULT_SIZES);
+	scan->opaque = so;
+	return scan;
+}
+
+void
+hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
+{
+	HnswScan   *so = scan->opaque;
+
+	hnsw_stream_end(so);
+	so->phase = HNSW_SCAN_START;
+	so->nhits = 0;
+	so->nresults = 0;
+	so->nreturned = 0;
+	so->last = -get_float8_infinity();
+	if (keys && scan->numberOfKeys > 0)
+		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
+	if (orderbys && scan->numberOfOrderBys > 0)
+		memmove(scan->orderByData, orderbys, scan->numberOfOrderBys * sizeof(ScanKeyData));
+}
+
+/* Allocate what every search of this scan needs, and again when ef changed. */
+static void
+prepare(IndexScanDesc scan)
+{
+	HnswScan   *so = scan->opaque;
+	const HnswCache *cache = hnsw_cache(scan->indexRelation);
+	MemoryContext old = MemoryContextSwitchTo(so->context);
+	int			ef = hnsw_ef_search;
+
+	if (so->query == NULL)
+	{
+		so->query = palloc(sizeof(float) * cache->meta.dim);
+		so->prepared = palloc(sizeof(float) * cache->meta.dim);
+		so->hits_size = 128;
+		so->hits = palloc(sizeof(HnswHit) * so->hits_size);
+		so->results_size = 128;
+		so->results = palloc(sizeof(HnswResult) * so->results_size);
+	}
+	if (so->search.index == NULL || so->search.ef != ef)
+		hnsw_search_init(&so->search, scan->indexRelation, &cache->meta, ef, visit_hit, so);
+	MemoryContextSwitchTo(old);
+}
+
+/* Take the query vector; a NULL is like a zero vector. */
+static void
+set_query(IndexScanDesc scan)
+{
+	HnswScan   *so = scan->opaque;
+	int			dim = so->search.meta.dim;
+
+	if (scan->orderByData->sk_flags & SK_ISNULL)
+		memset(so->query, 0, sizeof(float) * dim);
+	else
+	{
+		Vector	   *v = DatumGetVector(scan->orderByData->sk_argument);
+
+		if (v->dim != dim)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_EXCEPTION),
+					 errmsg("different vector dimensions %d and %d", dim, v->dim)));
+		memcpy(so->query, v->x, sizeof(float) * dim);
+		if ((Pointer) v != DatumGetPointer(scan->orderByData->sk_argument))
+			pfree(v);
+	}
+	vdist_metric_prepare((VdistMetric) so->search.meta.metric, dim, so->query, so->prepared);
+}
+
+/*
+ * May the nearest result be returned? In the first search, the nearer half of its pool may; the
+ * farther half is what that search knows least about, so it waits for the stream.
+ */
+static bool
+can_return(HnswScan *so)
+{
+	if (so->nresults == 0)
+		return false;
+	if (so->phase == HNSW_SCAN_POOL)
+		return so->nreturned < Max(so->search.ef / 2, 1);
+	return hnsw_stream_passed(so, so->results[0].distance);
+}
+
+bool
+hnsw_get_tuple(IndexScanDesc scan, ScanDirection dir)
+{
+	HnswScan   *so = scan->opaque;
+
+	Assert(ScanDirectionIsForward(dir));
+	if (so->phase == HNSW_SCAN_START)
+	{
+		if (scan->orderByData == NULL)
+			elog(ERROR, "cannot scan a vdist_hnsw index without order");
+		if (!IsMVCCSnapshot(scan->xs_snapshot))
+			elog(ERROR, "a vdist_hnsw index scan needs an MVCC snapshot");
+		pgstat_count_index_scan(scan->indexRelation);
+		prepare(scan);
+		set_query(scan);
+		hnsw_search_set(&so->search, so->prepared);
+		hnsw_search_run(&so->search);
+		so->phase = HNSW_SCAN_POOL;
+	}
+	scan->xs_recheckorderby = false;
+
+	while (so->phase != HNSW_SCAN_SWEEP)
+	{
+		CHECK_FOR_INTERRUPTS();
+		while (can_return(so))
+		{
+			HnswResult	result = result_pop(so);
+
+			if (result.hit >= 0)
+			{
+				hnsw_scan_resolve(scan, result.hit);
+				continue;
+			}
+			if (result.distance < so->last)
+			{
+				hnsw_stream_late(so, &result);
+				continue;
+			}
+			so->last = result.distance;
+			so->nreturned++;
+			scan->xs_heaptid = result.tid;
+			return true;
+		}
+		if (so->phase == HNSW_SCAN_POOL)
+			hnsw_stream_begin(so);
+		else if (!hnsw_stream_more(so))
+			hnsw_sweep_begin(scan);
+	}
+	return hnsw_sweep_next(scan);
+}
+
+void
+hnsw_end_scan(IndexScanDesc scan)
+{
+	HnswScan   *so = scan->opaque;
+
+	hnsw_stream_end(so);
+	hnsw_read_end(&so->search.read);
+	if (so->slot != NULL)
+	{
+		table_index_fetch_end(so->fetch);
+		ExecDropSingleTupleTableSlot(so->slot);
+	}
+	if (so->estate != NULL)
+		FreeExecutorState(so->estate);
+	MemoryContextDelete(so->context);
+	pfree(so);
+	scan->opaque = NULL;
+}

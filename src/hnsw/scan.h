@@ -1,0 +1,92 @@
+/*
+ * scan.h: what scan.c and stream.c share. Included by nobody else.
+ */
+#ifndef VDIST_HNSW_SCAN_H
+#define VDIST_HNSW_SCAN_H
+
+#include "access/genam.h"
+#include "utils/tuplesort.h"
+
+#include "hnsw/hnsw.h"
+
+typedef enum HnswScanPhase
+{
+	HNSW_SCAN_START,
+	HNSW_SCAN_POOL,				/* returning what the first search found */
+	HNSW_SCAN_STREAM,			/* searching on as rows are asked for */
+	HNSW_SCAN_SWEEP				/* returning, sorted, all that is left */
+} HnswScanPhase;
+
+/* A row of the graph that was reached. */
+typedef struct HnswHit
+{
+	uint32		number;
+	uint32		more;
+	int			ntids;
+	ItemPointerData tids[HNSW_ROW_TIDS_INLINE];
+} HnswHit;
+
+/* A heap row with its exact distance, or a hit with a lower bound of it. */
+typedef struct HnswResult
+{
+	double		distance;
+	int			hit;			/* -1: exact */
+	ItemPointerData tid;
+} HnswResult;
+
+typedef struct HnswScan
+{
+	MemoryContext context;
+	MemoryContext row_context;
+	HnswScanPhase phase;
+	HnswSearch	search;
+	float	   *query;			/* as given, for exact distances */
+	float	   *prepared;		/* as searched for */
+
+	HnswHit    *hits;
+	int			nhits;
+	int			hits_size;
+	HnswResult *results;		/* binary heap, nearest first */
+	int			nresults;
+	int			results_size;
+	int64		nreturned;
+	double		last;			/* distance returned last */
+
+	/* reading exact vectors */
+	TupleTableSlot *slot;
+	IndexFetchTableData *fetch;
+	IndexInfo  *info;
+	EState	   *estate;			/* of expression indexes */
+
+	/* stream.c */
+	MemoryContext stream_context;
+	uint64	   *frontier;		/* binary heap of pool keys */
+	int64		nfrontier;
+	int64		frontier_size;
+	uint32	   *seen;			/* open addressing: 0, or (row number << 1 | known) + 1 */
+	uint32		nseen;
+	uint32		seen_size;		/* a power of two */
+	int64		nexpanded;
+	HnswResult *late;
+	int64		nlate;
+	int64		late_size;
+	Tuplesortstate *sort;
+	TupleTableSlot *sort_slot;
+} HnswScan;
+
+/* ---- scan.c ---- */
+
+extern void hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row);
+extern void hnsw_scan_resolve(IndexScanDesc scan, int number);
+
+/* ---- stream.c ---- */
+
+extern void hnsw_stream_begin(HnswScan *so);
+extern bool hnsw_stream_more(HnswScan *so);
+extern bool hnsw_stream_passed(HnswScan *so, double distance);
+extern void hnsw_stream_late(HnswScan *so, const HnswResult *result);
+extern void hnsw_stream_end(HnswScan *so);
+extern void hnsw_sweep_begin(IndexScanDesc scan);
+extern bool hnsw_sweep_next(IndexScanDesc scan);
+
+#endif							/* VDIST_HNSW_SCAN_H */
