@@ -16,7 +16,7 @@ vector_dims(PG_FUNCTION_ARGS)
 {
 	/* Fetches the beginning only of a vector that is stored out of line. */
 	Vector	   *v = (Vector *) PG_DETOAST_DATUM_SLICE(PG_GETARG_DATUM(0), 0,
-													 offsetof(Vector, x) - VARHDRSZ);
+													  offsetof(Vector, x) - VARHDRSZ);
 
 	PG_RETURN_INT32(v->dim);
 }
