@@ -290,7 +290,8 @@ ship_mutator(Node *node, void *arg)
 	if (node == NULL || context->failed)
 		return node;
 
-	if (!IsA(node, List) && !vdist_has_vars(context->varno, node))
+	/* Walkers take neither of these two as a node of its own. */
+	if (!IsA(node, List) && !IsA(node, CaseWhen) && !vdist_has_vars(context->varno, node))
 	{
 		/*
 		 * A bigger part collapses into one parameter, unless that would evaluate what CASE or
@@ -407,7 +408,6 @@ node_allowed(Node *node)
 		case T_ArrayCoerceExpr:
 		case T_CollateExpr:
 		case T_CaseExpr:
-		case T_CaseWhen:
 		case T_CaseTestExpr:
 		case T_CoalesceExpr:
 		case T_MinMaxExpr:
@@ -470,13 +470,6 @@ unshippable_walker(Node *node, void *arg)
 	inner.collation = InvalidOid;
 	if (expression_tree_walker(node, unshippable_walker, &inner))
 		return true;
-
-	/* A CASE arm hands on what its expressions have; its own node has no type. */
-	if (IsA(node, CaseWhen))
-	{
-		merge_collation(outer, inner.source, inner.collation);
-		return false;
-	}
 
 	collation = exprInputCollation(node);
 	if (OidIsValid(collation) && !is_builtin_collation(collation) &&
