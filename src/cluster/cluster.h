@@ -138,8 +138,8 @@ typedef struct VdistRequest
 	const char *const *values;	/* NULL for SQL null */
 	const int  *lengths;
 	const int  *formats;		/* 1 binary, 0 text */
-	int			runs;			/* > 1: values and lengths hold so many sets of parameters; each gives
-								 * a piece, or an error that ends them */
+	int			runs;			/* > 1: values and lengths hold so many sets of parameters; each
+								 * gives a piece, or an error that ends them */
 	int			result_format;	/* 1 binary, 0 text */
 	bool		stream;			/* rows arrive in pieces, as they are read; else whole results */
 	bool		locks;			/* takes row locks or writes: must not be rolled back when ended
@@ -427,6 +427,9 @@ extern dlist_head vdist_conns_used;
 /* conn.c */
 extern void vdist_conn_close(VdistConn *conn);
 extern void vdist_conn_close_invalidated(void);
+
+/* Say whether it is to be closed when the transaction is over; returns what was said before. */
+extern bool vdist_conn_doom(VdistConn *conn, bool doomed);
 extern void vdist_conn_lost(VdistConn *conn, const PGresult *result) pg_attribute_noreturn();
 extern void vdist_conn_probe(int n, VdistConn **conns);
 extern bool vdist_conn_readable(const VdistConn *conn);

@@ -535,6 +535,16 @@ vdist_conn_lost(VdistConn *conn, const PGresult *result)
 			 sql ? errcontext("shard \"%s\", remote SQL: %s", conn->shard, sql) : 0));
 }
 
+bool
+vdist_conn_doom(VdistConn *conn, bool doomed)
+{
+	bool		before = conn->invalidated;
+
+	conn->invalidated = doomed;
+	any_invalidated = any_invalidated || doomed;
+	return before;
+}
+
 /* At the end of a transaction. */
 void
 vdist_conn_close_invalidated(void)

@@ -16,6 +16,7 @@
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -376,6 +377,11 @@ vdist_alter_distributed_table(PG_FUNCTION_ARGS)
 	/* Here first: what a foreign table cannot have is said in this server's words. */
 	alter_here(relid, sql);
 	vdist_conn_get(placement->nshards, placement->servers, GetUserId(), VDIST_WRITE, conns);
-	vdist_fanout_command(placement->nshards, conns, sql);
+	/* Names in the action mean there what they mean here; the setting ends with the transaction. */
+	vdist_fanout_command(placement->nshards, conns,
+						 psprintf("SELECT pg_catalog.set_config('search_path', %s, true); %s;"
+								  "SELECT pg_catalog.set_config('search_path', 'pg_catalog', true)",
+								  quote_literal_cstr(GetConfigOption("search_path", false, false)),
+								  sql));
 	PG_RETURN_VOID();
 }

@@ -178,17 +178,19 @@ static const char *const privileges_query =
 "    string_agg(x.privilege_type || x.columns, ', ' ORDER BY x.columns, x.privilege_type),"
 "    $3::text, $2::text, CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END,"
 "    CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)"
-" FROM (SELECT c.relowner, a.grantee, a.privilege_type, a.is_grantable, '' AS columns"
-"       FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = $1::text::regclass"
+" FROM (SELECT c.relowner, a.grantee, a.privilege_type, a.is_grantable, '' AS columns, a.ord"
+"       FROM pg_class c, aclexplode(c.relacl) WITH ORDINALITY"
+"         a (grantor, grantee, privilege_type, is_grantable, ord) WHERE c.oid = $1::text::regclass"
 "       UNION ALL"
 "       SELECT c.relowner, a.grantee, a.privilege_type, a.is_grantable,"
-"         format(' (%I)', t.attname)"
+"         format(' (%I)', t.attname), a.ord + 1000000 * t.attnum"
 "       FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid AND NOT t.attisdropped,"
-"         aclexplode(t.attacl) a WHERE c.oid = $1::text::regclass) x"
+"         aclexplode(t.attacl) WITH ORDINALITY"
+"         a (grantor, grantee, privilege_type, is_grantable, ord) WHERE c.oid = $1::text::regclass) x"
 "  LEFT JOIN pg_roles r ON r.oid = x.grantee"
 " WHERE x.grantee = 0 OR r.rolname IS NOT NULL"
 " GROUP BY x.relowner, x.grantee, r.rolname, x.is_grantable, x.columns <> ''"
-" ORDER BY r.rolname";
+" ORDER BY min(x.ord)";
 
 /*
  * What default privileges gave the new table $1 and its model may not have; with $2 'all' the
