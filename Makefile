@@ -65,7 +65,7 @@ packages:
 #  quickstart-stop  stop them and remove their data
 
 quickstart: packages
-	@QUERY='$(subst ','\'',$(QUERY))' CORPUS='$(subst ','\'',$(CORPUS))' docker/local/quickstart
+	@docker/local/quickstart
 
 quickstart-stop:
 	@docker/local/cluster remove

@@ -76,7 +76,8 @@ sub report
 	my ($test, $status, $seconds) = @_;
 	open my $fh, '<', output($test) or die $!;
 	my @lines = <$fh>;
-	my $parser = TAP::Parser->new({ tap => join '', @lines });
+	# The parser dies of nothing at all.
+	my $parser = TAP::Parser->new({ tap => join '', "\n", @lines });
 	$parser->run;
 
 	# A program that dies half way, or bails out, has failed even if every test it reached passed.
