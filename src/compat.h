@@ -100,4 +100,9 @@
 #define vdist_server_aclcheck(server, role, mode) pg_foreign_server_aclcheck(server, role, mode)
 #endif
 
+/* 18 says it in front of the declaration, like C11, and no longer behind it. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 #endif							/* VDIST_COMPAT_H */

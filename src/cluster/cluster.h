@@ -430,7 +430,7 @@ extern void vdist_conn_close_invalidated(void);
 
 /* Say whether it is to be closed when the transaction is over; returns what was said before. */
 extern bool vdist_conn_doom(VdistConn *conn, bool doomed);
-extern void vdist_conn_lost(VdistConn *conn, const PGresult *result) pg_attribute_noreturn();
+pg_noreturn extern void vdist_conn_lost(VdistConn *conn, const PGresult *result);
 extern void vdist_conn_probe(int n, VdistConn **conns);
 extern bool vdist_conn_readable(const VdistConn *conn);
 extern uint64 vdist_conn_settings(void);
@@ -451,8 +451,7 @@ extern void vdist_conn_expect(VdistConn *conn, VdistExpect expect);
 extern void vdist_conn_free(VdistConn *conn);
 extern bool vdist_wait(int n, VdistConn **conns, TimestampTz deadline);
 extern void vdist_wait_forget(const VdistConn *conn);
-extern void vdist_conn_raise(VdistConn *conn, const PGresult *result, const char *sql)
-			pg_attribute_noreturn();
+pg_noreturn extern void vdist_conn_raise(VdistConn *conn, const PGresult *result, const char *sql);
 extern void vdist_conn_send_text(VdistConn *conn, const char *sql);
 extern void vdist_conns_quiesce(int n, VdistConn **conns, bool cancel, TimestampTz deadline);
 extern void vdist_fanout_forget(VdistConn *conn);

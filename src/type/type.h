@@ -49,7 +49,7 @@ extern void vector_check_typmod(int32 typmod, int dim);
 extern void vector_check_elements(const Vector *v);
 
 /* The error of vector_check_same_dim. */
-extern void vector_dims_differ(const Vector *a, const Vector *b) pg_attribute_noreturn();
+pg_noreturn extern void vector_dims_differ(const Vector *a, const Vector *b);
 
 /* Error unless a and b have the same number of dimensions. */
 static inline void
