@@ -265,6 +265,6 @@ vdist_check_distributable(Relation rel, const char *column)
 				 errhint("Declare it with ALTER TABLE ... ALTER COLUMN %s SET NOT NULL.",
 						 quote_identifier(column))));
 	check_uniqueness(rel, key, column);
-	CheckTableNotInUse(rel, "vdist.create_distributed_table");
+	CheckTableNotInUse(rel, "distribute table");
 	return key;
 }

@@ -282,19 +282,43 @@ vdist_on_drop(PG_FUNCTION_ARGS)
 
 /* ---- vdist.alter_distributed_table ---- */
 
+/* A syntax error is one of the statement put together here, not of the one that called. */
+static void
+point_into_statement(void *sql)
+{
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery(sql);
+	}
+}
+
 /* The one statement that ALTER TABLE name action makes, or an error. */
 static Node *
-parse_action(const char *sql)
+parse_action(char *sql)
 {
-	List	   *statements = raw_parser(sql, RAW_PARSE_DEFAULT);
-	Node	   *stmt;
+	ErrorContextCallback context;
+	List	   *statements;
+	Node	   *stmt = NULL;
 
-	if (list_length(statements) != 1)
+	context.callback = point_into_statement;
+	context.arg = sql;
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	statements = raw_parser(sql, RAW_PARSE_DEFAULT);
+	error_context_stack = context.previous;
+
+	if (list_length(statements) == 1)
+		stmt = linitial_node(RawStmt, statements)->stmt;
+	if (stmt == NULL ||
+		(!IsA(stmt, AlterTableStmt) && !IsA(stmt, RenameStmt) && !IsA(stmt, AlterObjectSchemaStmt)))
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("action must be what follows the table's name in one ALTER TABLE command"),
 				 errhint("For example: 'ADD COLUMN note text'.")));
-	stmt = linitial_node(RawStmt, statements)->stmt;
 	return stmt;
 }
 
@@ -308,9 +332,9 @@ refuse_key(const char *column, const char *table)
 			 errhint("Make the table local with vdist.undistribute_table(), change it, and distribute it again.")));
 }
 
-/* A distribution column stays, with its type. */
+/* A distribution column stays, with its type; what only the shards can have goes there alone. */
 static void
-check_key_untouched(const Node *stmt, const VdistPlacement *placement)
+check_action(const Node *stmt, const VdistPlacement *placement)
 {
 	const char *table = get_rel_name(placement->relid);
 	const char *key = get_attname(placement->relid, placement->key, false);
@@ -329,6 +353,17 @@ check_key_untouched(const Node *stmt, const VdistPlacement *placement)
 			 cmd->subtype == AT_DropNotNull) &&
 			cmd->name != NULL && strcmp(cmd->name, key) == 0)
 			refuse_key(key, table);
+		if (cmd->subtype == AT_AddConstraint &&
+			(((Constraint *) cmd->def)->contype == CONSTR_PRIMARY ||
+			 ((Constraint *) cmd->def)->contype == CONSTR_UNIQUE ||
+			 ((Constraint *) cmd->def)->contype == CONSTR_EXCLUSION))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot add such a constraint to distributed table \"%s\" here", table),
+					 errdetail("Each shard enforces it on its own rows, which is enough only when it contains distribution column \"%s\".",
+							   key),
+					 errhint("If it does, use SELECT * FROM vdist.run_command_on_shards('ALTER TABLE %s ADD ...').",
+							 vdist_relation_name(placement->relid))));
 	}
 }
 
@@ -366,12 +401,7 @@ vdist_alter_distributed_table(PG_FUNCTION_ARGS)
 	Node	   *stmt = parse_action(sql);
 	VdistConn **conns = palloc(placement->nshards * sizeof(VdistConn *));
 
-	if (!IsA(stmt, AlterTableStmt) && !IsA(stmt, RenameStmt) && !IsA(stmt, AlterObjectSchemaStmt))
-		ereport(ERROR,
-				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("action must be what follows the table's name in one ALTER TABLE command"),
-				 errhint("For example: 'ADD COLUMN note text'.")));
-	check_key_untouched(stmt, placement);
+	check_action(stmt, placement);
 	relation_close(rel, NoLock);
 
 	/* Here first: what a foreign table cannot have is said in this server's words. */

@@ -58,6 +58,8 @@ static const char *const missing_query =
 
 /*
  * The two below return (a foreign table has this too, statement).
+ * Of a column's options only those that users set: back branches may keep a reserved one there
+ * (pg_attver, seen in 15.20) that belongs to its server, and that other minor releases refuse.
  * $1 the table, $2 the name of the table that is to become like it, quoted.
  */
 static const char *const before_query =
@@ -67,10 +69,11 @@ static const char *const before_query =
 "    AND attstattarget >= 0"
 " UNION ALL"
 " SELECT true, format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', $2::text, attname,"
-"    (SELECT string_agg(format('%I = %L', split_part(o, '=', 1),"
-"       substr(o, strpos(o, '=') + 1)), ', ') FROM unnest(attoptions) o))"
-"  FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped"
-"    AND attoptions IS NOT NULL"
+"    string_agg(format('%I = %L', split_part(o, '=', 1), substr(o, strpos(o, '=') + 1)), ', '))"
+"  FROM pg_attribute, unnest(attoptions) o"
+"  WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped"
+"    AND split_part(o, '=', 1) IN ('n_distinct', 'n_distinct_inherited')"
+"  GROUP BY attname"
 " UNION ALL"
 " SELECT true, format('ALTER TABLE %s ALTER COLUMN %I SET STORAGE %s', $2::text, attname,"
 "    CASE attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN'"

@@ -85,7 +85,7 @@ vdist_undistribute_table(PG_FUNCTION_ARGS)
 	char	   *columns;
 
 	vdist_check_dependents(relid, "undistribute");
-	CheckTableNotInUse(rel, "vdist.undistribute_table");
+	CheckTableNotInUse(rel, "undistribute table");
 	vdist_conn_get(n, placement->servers, GetUserId(), VDIST_WRITE, conns);
 
 	/* Names on the shards are this server's; the first shard answers for all. */
