@@ -105,4 +105,19 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/*
+ * The user as whom a table is modified. 16 moved checkAsUser out of range table entries; before, a
+ * partition that only routing reaches has no entry of its own. Needs executor/executor.h.
+ */
+#if PG_VERSION_NUM >= 160000
+#define vdist_modify_user(rinfo, estate) ExecGetResultRelCheckAsUser((rinfo), (estate))
+#else
+#define vdist_check_as_user(rinfo, estate) \
+	(exec_rt_fetch((rinfo)->ri_RangeTableIndex != 0 ? (rinfo)->ri_RangeTableIndex : \
+				   (rinfo)->ri_RootResultRelInfo->ri_RangeTableIndex, (estate))->checkAsUser)
+#define vdist_modify_user(rinfo, estate) \
+	(OidIsValid(vdist_check_as_user(rinfo, estate)) ? vdist_check_as_user(rinfo, estate) : \
+	 GetUserId())
+#endif
+
 #endif							/* VDIST_COMPAT_H */

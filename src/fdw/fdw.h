@@ -200,4 +200,97 @@ extern bool vdist_merge_next(VdistMerge *merge, PGresult **result, int *row);
 extern void vdist_explain_scan(ForeignScanState *node, ExplainState *es);
 extern bool vdist_analyze(Relation relation, AcquireSampleRowsFunc *func, BlockNumber *totalpages);
 
+/* ---- batch.c: one statement for many rows ---- */
+
+typedef struct VdistBatch VdistBatch;
+
+/*
+ * The statement and the types of its parameters; text_only as in vdist_wire_out. Connections are
+ * taken as rows come for a shard. Lives in the current memory context, as do its arguments.
+ */
+extern VdistBatch *vdist_batch_make(const VdistPlacement *placement, Oid userid, const char *sql,
+									int nparams, const Oid *types, bool text_only,
+									int result_format);
+
+/* The connections by shard; NULL until vdist_batch_connect or a run. */
+extern VdistConn **vdist_batch_conns(VdistBatch *batch);
+extern void vdist_batch_connect(VdistBatch *batch, int shard);
+
+/* Encode a row's parameters in the current memory context; returns the bytes. */
+extern Size vdist_batch_encode(VdistBatch *batch, const Datum *values, const bool *nulls,
+							   const char **encoded, int *lengths);
+
+/* Queue a row, take back a shard's only queued row, send all and wait: the rows affected. */
+extern void vdist_batch_add(VdistBatch *batch, int shard, const Datum *values, const bool *nulls);
+extern void vdist_batch_take_back(VdistBatch *batch, int shard, const char *const **values,
+								  const int **lengths);
+extern bool vdist_batch_full(const VdistBatch *batch);
+extern int64 vdist_batch_flush(VdistBatch *batch);
+
+/* Run for one row at once. The result is valid until the next call of anything here. */
+extern PGresult *vdist_batch_run_one(VdistBatch *batch, int shard, const Datum *values,
+									 const bool *nulls);
+
+/* ---- modify.c: rows as the executor gives them ---- */
+
+/* Columns that come back from a modification. */
+typedef struct VdistReturning
+{
+	TupleDesc	desc;
+	VdistWireIn *in;
+	Datum	   *values;			/* of the row, then ctid */
+	bool	   *nulls;
+} VdistReturning;
+
+/* First member of what ri_FdwState points to. */
+typedef struct VdistModifyBase
+{
+	CmdType		operation;
+} VdistModifyBase;
+
+extern List *vdist_all_columns(Relation rel);
+extern List *vdist_used_columns(Relation rel, Node *exprs, Index rti);
+extern char *vdist_returning_sql(Relation rel, List *columns);
+extern VdistReturning *vdist_returning_make(Relation rel, List *columns);
+
+/* Store that row of the result into the slot; its memory is of the context. */
+extern void vdist_returning_store(VdistReturning *returning, const PGresult *result, int row,
+								  TupleTableSlot *slot, MemoryContext context);
+
+pg_noreturn extern void vdist_raise_null_key(Relation rel, const VdistPlacement *placement);
+
+extern int	vdist_is_updatable(Relation rel);
+extern void vdist_add_update_targets(PlannerInfo *root, Index rti, RangeTblEntry *rte,
+									 Relation rel);
+extern List *vdist_plan_modify(PlannerInfo *root, ModifyTable *plan, Index rti, int subplan);
+extern void vdist_begin_modify(ModifyTableState *mtstate, ResultRelInfo *rinfo, List *private,
+							   int subplan, int eflags);
+extern TupleTableSlot *vdist_exec_modify(EState *estate, ResultRelInfo *rinfo,
+										 TupleTableSlot *slot, TupleTableSlot *planSlot);
+extern void vdist_end_modify(EState *estate, ResultRelInfo *rinfo);
+extern void vdist_explain_modify(ModifyTableState *mtstate, ResultRelInfo *rinfo, List *private,
+								 int subplan, ExplainState *es);
+extern void vdist_truncate(List *rels, DropBehavior behavior, bool restart_seqs);
+
+/* ---- insert.c: INSERT and COPY FROM ---- */
+
+extern List *vdist_insert_columns(Relation rel);
+extern char *vdist_insert_sql(Relation rel, List *columns, bool do_nothing);
+
+/* at_once: each row's outcome is waited for. */
+extern void vdist_begin_insert(EState *estate, ResultRelInfo *rinfo, List *columns, char *sql,
+							   VdistReturning *returning, bool at_once);
+extern void vdist_begin_foreign_insert(ModifyTableState *mtstate, ResultRelInfo *rinfo);
+extern TupleTableSlot *vdist_exec_insert(EState *estate, ResultRelInfo *rinfo,
+										 TupleTableSlot *slot, TupleTableSlot *planSlot);
+extern void vdist_end_insert(EState *estate, ResultRelInfo *rinfo);
+
+/* ---- direct.c: UPDATE and DELETE as one statement on the shards ---- */
+
+extern bool vdist_plan_direct(PlannerInfo *root, ModifyTable *plan, Index rti, int subplan);
+extern void vdist_begin_direct(ForeignScanState *node, int eflags);
+extern TupleTableSlot *vdist_iterate_direct(ForeignScanState *node);
+extern void vdist_end_direct(ForeignScanState *node);
+extern void vdist_explain_direct(ForeignScanState *node, ExplainState *es);
+
 #endif							/* VDIST_FDW_H */

@@ -28,5 +28,24 @@ vdist_fdw_handler(PG_FUNCTION_ARGS)
 	routine->ExplainForeignScan = vdist_explain_scan;
 	routine->AnalyzeForeignTable = vdist_analyze;
 
+	/* writing: modify.c, insert.c, direct.c */
+	routine->IsForeignRelUpdatable = vdist_is_updatable;
+	routine->AddForeignUpdateTargets = vdist_add_update_targets;
+	routine->PlanForeignModify = vdist_plan_modify;
+	routine->BeginForeignModify = vdist_begin_modify;
+	routine->ExecForeignInsert = vdist_exec_insert;
+	routine->ExecForeignUpdate = vdist_exec_modify;
+	routine->ExecForeignDelete = vdist_exec_modify;
+	routine->EndForeignModify = vdist_end_modify;
+	routine->BeginForeignInsert = vdist_begin_foreign_insert;
+	routine->EndForeignInsert = vdist_end_insert;
+	routine->PlanDirectModify = vdist_plan_direct;
+	routine->BeginDirectModify = vdist_begin_direct;
+	routine->IterateDirectModify = vdist_iterate_direct;
+	routine->EndDirectModify = vdist_end_direct;
+	routine->ExplainForeignModify = vdist_explain_modify;
+	routine->ExplainDirectModify = vdist_explain_direct;
+	routine->ExecForeignTruncate = vdist_truncate;
+
 	PG_RETURN_POINTER(routine);
 }
