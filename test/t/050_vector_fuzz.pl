@@ -53,8 +53,8 @@ sub mutated_text
 
 my @texts = map { mutated_text() } 1 .. 30_000 * $times;
 push @texts, '[' x 100_000, '[' . '1,' x 100_000, '[' . '1' x 1_000_000 . ']',
-  '[0.' . '0' x 1_000_000 . '1]', '[1e' . '9' x 100_000 . ']', '[' . ' ' x 1_000_000 . '1]',
-  '[' . '-' x 100_000 . '1]', ',' x 100_000, '[' . join(',', (1) x 16_000) . ']';
+	'[0.' . '0' x 1_000_000 . '1]', '[1e' . '9' x 100_000 . ']', '[' . ' ' x 1_000_000 . '1]',
+	'[' . '-' x 100_000 . '1]', ',' x 100_000, '[' . join(',', (1) x 16_000) . ']';
 foreach (@texts)
 {
 	utf8::encode($_);
@@ -69,33 +69,33 @@ my $result = $cluster->sql(<<'SQL');
 CREATE TABLE text_result (t text, v vector, state text, message text);
 DO $$
 DECLARE
-  input text;
-  v vector;
-  elements real[];
+	input text;
+	v vector;
+	elements real[];
 BEGIN
-  FOR input IN SELECT t FROM texts LOOP
-    BEGIN
-      v := input::vector;
-    EXCEPTION WHEN others THEN
-      INSERT INTO text_result VALUES (input, NULL, SQLSTATE, SQLERRM);
-      CONTINUE;
-    END;
-    INSERT INTO text_result VALUES (input, v, '00000');
-    IF vector_send(v::text::vector) <> vector_send(v) THEN
-      RAISE EXCEPTION '"%" does not survive: %', input, v;
-    END IF;
-    BEGIN
-      elements := translate(input, '[]', '{}')::real[];
-      IF elements <> v::real[] THEN
-        RAISE EXCEPTION '"%" was read as %, not %', input, v, elements;
-      END IF;
-    EXCEPTION WHEN numeric_value_out_of_range THEN
-      -- real refuses what underflows, vector takes it as zero
-      IF NOT 0 = ANY (v::real[]) THEN
-        RAISE;
-      END IF;
-    END;
-  END LOOP;
+	FOR input IN SELECT t FROM texts LOOP
+		BEGIN
+			v := input::vector;
+		EXCEPTION WHEN others THEN
+			INSERT INTO text_result VALUES (input, NULL, SQLSTATE, SQLERRM);
+			CONTINUE;
+		END;
+		INSERT INTO text_result VALUES (input, v, '00000');
+		IF vector_send(v::text::vector) <> vector_send(v) THEN
+			RAISE EXCEPTION '"%" does not survive: %', input, v;
+		END IF;
+		BEGIN
+			elements := translate(input, '[]', '{}')::real[];
+			IF elements <> v::real[] THEN
+				RAISE EXCEPTION '"%" was read as %, not %', input, v, elements;
+			END IF;
+		EXCEPTION WHEN numeric_value_out_of_range THEN
+			-- real refuses what underflows, vector takes it as zero
+			IF NOT 0 = ANY (v::real[]) THEN
+				RAISE;
+			END IF;
+		END;
+	END LOOP;
 END
 $$;
 SELECT state, count(*) FROM text_result GROUP BY state ORDER BY state;
@@ -153,27 +153,27 @@ $result = $cluster->sql(<<"SQL");
 CREATE TABLE binary_result (i int, state text);
 DO \$\$
 DECLARE
-  c record;
+	c record;
 BEGIN
-  FOR c IN SELECT * FROM binaries LOOP
-    BEGIN
-      EXECUTE format('COPY received FROM %L (FORMAT binary)', '$dir/' || c.i || '.bin');
-    EXCEPTION WHEN others THEN
-      INSERT INTO binary_result VALUES (c.i, SQLSTATE);
-      IF c.valid THEN
-        RAISE EXCEPTION 'valid % refused: %', c.payload, SQLERRM;
-      END IF;
-      CONTINUE;
-    END;
-    INSERT INTO binary_result VALUES (c.i, '00000');
-    IF NOT c.valid THEN
-      RAISE EXCEPTION 'invalid % accepted', c.payload;
-    END IF;
-    IF (SELECT vector_send(v) FROM received) <> c.payload THEN
-      RAISE EXCEPTION '% does not survive', c.payload;
-    END IF;
-    DELETE FROM received;
-  END LOOP;
+	FOR c IN SELECT * FROM binaries LOOP
+		BEGIN
+			EXECUTE format('COPY received FROM %L (FORMAT binary)', '$dir/' || c.i || '.bin');
+		EXCEPTION WHEN others THEN
+			INSERT INTO binary_result VALUES (c.i, SQLSTATE);
+			IF c.valid THEN
+				RAISE EXCEPTION 'valid % refused: %', c.payload, SQLERRM;
+			END IF;
+			CONTINUE;
+		END;
+		INSERT INTO binary_result VALUES (c.i, '00000');
+		IF NOT c.valid THEN
+			RAISE EXCEPTION 'invalid % accepted', c.payload;
+		END IF;
+		IF (SELECT vector_send(v) FROM received) <> c.payload THEN
+			RAISE EXCEPTION '% does not survive', c.payload;
+		END IF;
+		DELETE FROM received;
+	END LOOP;
 END
 \$\$;
 SELECT state, count(*) FROM binary_result GROUP BY state ORDER BY state;
