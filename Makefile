@@ -54,7 +54,7 @@ UNIT_BIN = $(patsubst test/unit/%.c,.build/unit/%,$(wildcard test/unit/*.c))
 #  all            build the extension (the default)
 #  install        install it into the PostgreSQL of PG_CONFIG
 #  clean          remove what was built
-#  packages       install the Debian packages that building and testing need (as root)
+#  packages       install the Debian packages that building needs (as root; test sees to its own)
 
 packages:
 	@docker/local/packages
@@ -78,7 +78,8 @@ quickstart-stop:
 #  check-includes  the floors of the house: who may include whom
 #  check-format   indentation and white space
 
-test: packages
+test:
+	@docker/local/packages test
 	@test/run
 
 unit-programs: $(UNIT_BIN)

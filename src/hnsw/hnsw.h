@@ -187,7 +187,8 @@ typedef struct HnswWrite
 	Buffer		buffers[HNSW_WRITE_PAGES];	/* first page, then others as they are written to */
 	Page		pages[HNSW_WRITE_PAGES];
 	GenericXLogState *xlog;
-	HnswRow    *row;			/* on the first page: fields and neighbors[] alone are sure to be here */
+	HnswRow    *row;			/* on the first page: fields and neighbors[] alone are sure to be
+								 * here */
 } HnswWrite;
 
 /* A candidate: distance as an ordered integer, row number, and whether the row was expanded. */
