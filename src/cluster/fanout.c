@@ -881,8 +881,7 @@ take_piece(VdistSlot *slot)
 {
 	VdistPiece *piece = slot->first;
 
-	PQclear(slot->current);
-	slot->current = NULL;
+	/* Without a next piece the current one stays valid: others may be asked for meanwhile. */
 	if (piece == NULL)
 	{
 		if (slot->forgotten)
@@ -892,6 +891,7 @@ take_piece(VdistSlot *slot)
 					 errdetail("The connection was closed, or a savepoint older than the cursor's first row was rolled back.")));
 		return NULL;
 	}
+	PQclear(slot->current);
 	slot->first = piece->next;
 	if (slot->first == NULL)
 		slot->last = NULL;

@@ -188,8 +188,11 @@ typedef struct VdistMerge VdistMerge;
 extern VdistMerge *vdist_merge_make(int nkeys, const VdistSortKey *keys, int nshards,
 									VdistWireIn *wire);
 
-/* Start on the nshards streams of the fan-out, each sorted; received[i] counts their rows. */
-extern void vdist_merge_start(VdistMerge *merge, VdistFanout *fanout, int nshards,
+/*
+ * Start on the nshards answers of the fan-out, each sorted, whole or streams; received[i] counts their
+ * rows.
+ */
+extern void vdist_merge_start(VdistMerge *merge, VdistFanout *fanout, int nshards, bool whole,
 							  int64 *received);
 
 /* The next row, valid until the next call: false at the end. */

@@ -29,6 +29,7 @@ struct VdistMerge
 	Source	   *sources;
 	binaryheap *heap;			/* of indexes into sources */
 	VdistFanout *fanout;
+	bool		whole;			/* each shard answers in one piece */
 	int64	   *received;		/* rows of each source so far, for EXPLAIN */
 	int			current;		/* source of the row handed out last; -1 none */
 };
@@ -88,13 +89,13 @@ vdist_merge_make(int nkeys, const VdistSortKey *keys, int nshards, VdistWireIn *
 }
 
 static void
-next_piece(VdistMerge *merge, int i)
+take_piece(VdistMerge *merge, int i, PGresult *result)
 {
 	Source	   *source = &merge->sources[i];
 
-	source->result = vdist_fanout_next(merge->fanout, i, NULL);
+	source->result = result;
 	source->row = 0;
-	source->nrows = source->result == NULL ? 0 : PQntuples(source->result);
+	source->nrows = result == NULL ? 0 : PQntuples(result);
 	merge->received[i] += source->nrows;
 }
 
@@ -108,7 +109,7 @@ advance(VdistMerge *merge, int i)
 
 	source->row++;
 	while (source->result != NULL && source->row >= source->nrows)
-		next_piece(merge, i);
+		take_piece(merge, i, merge->whole ? NULL : vdist_fanout_next(merge->fanout, i, NULL));
 	if (source->result == NULL)
 		return false;
 
@@ -122,17 +123,29 @@ advance(VdistMerge *merge, int i)
 }
 
 void
-vdist_merge_start(VdistMerge *merge, VdistFanout *fanout, int nshards, int64 *received)
+vdist_merge_start(VdistMerge *merge, VdistFanout *fanout, int nshards, bool whole,
+				  int64 *received)
 {
 	int			i;
 
 	merge->fanout = fanout;
+	merge->whole = whole;
 	merge->received = received;
 	merge->current = -1;
 	binaryheap_reset(merge->heap);
+
+	/* One piece each: take them as they come, waiting for all that are missing at once. */
 	for (i = 0; i < nshards; i++)
 	{
-		next_piece(merge, i);
+		int			from = i;
+		PGresult   *result = vdist_fanout_next(fanout, whole ? -1 : i, &from);
+
+		if (whole && result == NULL)
+			elog(ERROR, "a shard gave no result");
+		take_piece(merge, from, result);
+	}
+	for (i = 0; i < nshards; i++)
+	{
 		merge->sources[i].row = -1;
 		if (advance(merge, i))
 			binaryheap_add_unordered(merge->heap, Int32GetDatum(i));

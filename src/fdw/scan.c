@@ -272,7 +272,8 @@ start_run(ForeignScanState *node)
 	state->received = palloc0(sizeof(int64) * state->nasked);
 	state->fanout = vdist_fanout_send(state->nasked, conns, requests);
 	if (state->merge != NULL)
-		vdist_merge_start(state->merge, state->fanout, state->nasked, state->received);
+		vdist_merge_start(state->merge, state->fanout, state->nasked, !state->request.stream,
+						  state->received);
 	MemoryContextSwitchTo(old);
 }
 
