@@ -25,11 +25,23 @@ vector_dims(PG_FUNCTION_ARGS)
 static double
 norm(const Vector *v)
 {
-	double		sum[4] = {0};
+	const float *x = v->x;
+	double		sum0 = 0;
+	double		sum1 = 0;
+	double		sum2 = 0;
+	double		sum3 = 0;
+	int			i = 0;
 
-	for (int i = 0; i < v->dim; i++)
-		sum[i % 4] += (double) v->x[i] * (double) v->x[i];
-	return sqrt((sum[0] + sum[1]) + (sum[2] + sum[3]));
+	for (; i + 4 <= v->dim; i += 4)
+	{
+		sum0 += (double) x[i] * (double) x[i];
+		sum1 += (double) x[i + 1] * (double) x[i + 1];
+		sum2 += (double) x[i + 2] * (double) x[i + 2];
+		sum3 += (double) x[i + 3] * (double) x[i + 3];
+	}
+	for (; i < v->dim; i++)
+		sum0 += (double) x[i] * (double) x[i];
+	return sqrt((sum0 + sum1) + (sum2 + sum3));
 }
 
 PG_FUNCTION_INFO_V1(vector_norm);
