@@ -421,24 +421,28 @@ CREATE OPERATOR CLASS vector_l2_ops
   OPERATOR 1 <-> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
   FUNCTION 1 vdist_metric_l2(internal);
 COMMENT ON OPERATOR CLASS vector_l2_ops USING vdist_hnsw IS 'Euclidean distance, <->';
+COMMENT ON OPERATOR FAMILY vector_l2_ops USING vdist_hnsw IS 'Euclidean distance, <->';
 
 CREATE OPERATOR CLASS vector_ip_ops
   FOR TYPE vector USING vdist_hnsw AS
   OPERATOR 1 <#> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
   FUNCTION 1 vdist_metric_ip(internal);
 COMMENT ON OPERATOR CLASS vector_ip_ops USING vdist_hnsw IS 'negative inner product, <#>';
+COMMENT ON OPERATOR FAMILY vector_ip_ops USING vdist_hnsw IS 'negative inner product, <#>';
 
 CREATE OPERATOR CLASS vector_cosine_ops
   FOR TYPE vector USING vdist_hnsw AS
   OPERATOR 1 <=> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
   FUNCTION 1 vdist_metric_cosine(internal);
 COMMENT ON OPERATOR CLASS vector_cosine_ops USING vdist_hnsw IS 'cosine distance, <=>';
+COMMENT ON OPERATOR FAMILY vector_cosine_ops USING vdist_hnsw IS 'cosine distance, <=>';
 
 CREATE OPERATOR CLASS vector_l1_ops
   FOR TYPE vector USING vdist_hnsw AS
   OPERATOR 1 <+> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
   FUNCTION 1 vdist_metric_l1(internal);
 COMMENT ON OPERATOR CLASS vector_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
+COMMENT ON OPERATOR FAMILY vector_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
 
 ---------------------------------------------------------------------------------------------------
 -- 3. Shards and distributed tables (schema vdist)
