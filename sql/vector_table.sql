@@ -105,12 +105,4 @@ EXPLAIN (COSTS off) SELECT v FROM many ORDER BY v <-> '[5,5,5]' LIMIT 3;
 SELECT v, v <-> '[5,5,5]' AS distance FROM many ORDER BY v <-> '[5,5,5]' LIMIT 3;
 DROP TABLE many;
 
--- every object of the extension has a comment
-SELECT pg_describe_object(classid, objid, objsubid) AS without_comment
-FROM pg_depend
-WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
-  AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'vdist')
-  AND obj_description(objid, classid::regclass::name) IS NULL
-  AND pg_describe_object(classid, objid, objsubid) ~ 'vector'
-ORDER BY 1;
 DROP TABLE stored;
