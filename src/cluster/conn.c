@@ -157,10 +157,14 @@ receive_notice(void *arg, const PGresult *result)
 	VdistConn  *conn = arg;
 	const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
 	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	int			level = WARNING;
 
 	if (message == NULL)
 		return;
-	ereport(severity && strcmp(severity, "WARNING") == 0 ? WARNING : DEBUG1,
+	/* What an idle connection has to say is its farewell, which connecting anew makes up for. */
+	if (!vdist_conn_busy(conn) || severity == NULL || strcmp(severity, "WARNING") != 0)
+		level = DEBUG1;
+	ereport(level,
 			(errmsg_internal("%s", message),
 			 errcontext("shard \"%s\"", conn->shard)));
 }
