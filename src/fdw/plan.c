@@ -257,17 +257,15 @@ tlist_walker(Node *node, void *arg)
 	return expression_tree_walker(node, tlist_walker, arg);
 }
 
+/* True when the expression needs a column beyond what the list gives. */
 static bool
-vars_in_tlist(List *tlist, Node *node)
+needs_column_walker(Node *node, void *arg)
 {
-	ListCell   *lc;
-
-	foreach(lc, pull_var_clause(node, 0))
-	{
-		if (!in_tlist(tlist, lfirst(lc)))
-			return false;
-	}
-	return true;
+	if (node == NULL)
+		return false;
+	if (!IsA(node, List) && in_tlist((List *) arg, (Expr *) node))
+		return false;
+	return IsA(node, Var) || expression_tree_walker(node, needs_column_walker, arg);
 }
 
 /*
@@ -288,7 +286,7 @@ make_scan_tlist(PlanBuild *build, List *tlist)
 	tlist_walker((Node *) tlist, &context);
 	foreach(lc, context.deferred)
 	{
-		if (!vars_in_tlist(context.tlist, lfirst(lc)))
+		if (needs_column_walker(lfirst(lc), context.tlist))
 			context.tlist = add_tlist(context.tlist, lfirst(lc));
 	}
 	return context.tlist;
