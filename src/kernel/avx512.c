@@ -86,6 +86,9 @@ DEFINE_SUM(l2_squared, step_l2)
 DEFINE_SUM(inner_product, step_ip)
 DEFINE_SUM(l1, step_l1)
 
+/* Else GCC loads b once for ab and once more for bb: loads are what this loop waits for. */
+#define KEEP(v) __asm__("" : "+v" (v))
+
 AVX512 static void
 dot_and_norms(int dim, const float *a, const float *b, float *ab, float *aa, float *bb)
 {
@@ -105,6 +108,7 @@ dot_and_norms(int dim, const float *a, const float *b, float *ab, float *aa, flo
 			__m512		x = _mm512_loadu_ps(a + i + 16 * j);
 			__m512		y = _mm512_loadu_ps(b + i + 16 * j);
 
+			KEEP(y);
 			sab[j] = _mm512_fmadd_ps(x, y, sab[j]);
 			saa[j] = _mm512_fmadd_ps(x, x, saa[j]);
 			sbb[j] = _mm512_fmadd_ps(y, y, sbb[j]);
