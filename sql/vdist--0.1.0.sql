@@ -2,6 +2,10 @@
 -- administration goes into schema vdist.
 \echo Use "CREATE EXTENSION vdist" to load this file. \quit
 
+CREATE SCHEMA vdist;
+COMMENT ON SCHEMA vdist IS 'vdist: administration of indexes, shards and distributed tables';
+GRANT USAGE ON SCHEMA vdist TO PUBLIC;
+
 ---------------------------------------------------------------------------------------------------
 -- 1. Type vector
 ---------------------------------------------------------------------------------------------------
@@ -444,13 +448,87 @@ CREATE OPERATOR CLASS vector_l1_ops
 COMMENT ON OPERATOR CLASS vector_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
 COMMENT ON OPERATOR FAMILY vector_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
 
+CREATE FUNCTION vdist.index_info(index regclass,
+    OUT rows bigint, OUT heap_rows bigint, OUT dead bigint, OUT free bigint,
+    OUT pages bigint, OUT bytes bigint, OUT levels integer, OUT routing bigint,
+    OUT degree double precision, OUT slots integer, OUT row_bytes integer,
+    OUT rows_per_page integer, OUT code_bits integer, OUT own_bits integer)
+  AS 'MODULE_PATHNAME', 'vdist_hnsw_info' LANGUAGE C STRICT VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist.index_info(regclass) IS
+  'what a vdist_hnsw index is made of: rows of the graph, heap rows they stand for, size, codes';
+
+CREATE FUNCTION vdist.index_check(index regclass, heap boolean DEFAULT false)
+  RETURNS SETOF text
+  AS 'MODULE_PATHNAME', 'vdist_hnsw_check' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION vdist.index_check(regclass, boolean) IS
+  'what is wrong with a vdist_hnsw index, a row a problem; with heap, compared with its table';
+
+CREATE FUNCTION vdist.recall(index regclass, queries vector[] DEFAULT NULL,
+    k integer DEFAULT 10, sample integer DEFAULT 100)
+  RETURNS double precision LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, @extschema@, pg_temp
+AS $$
+DECLARE
+  relation regclass;
+  expression text;
+  operator text;
+  condition text;
+  query vector;
+  exact text;
+  correct bigint := 0;
+  wanted bigint := 0;
+  hits bigint;
+  total bigint;
+BEGIN
+  IF k < 1 OR sample < 1 THEN
+    RAISE EXCEPTION 'k and sample must be at least 1' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  SELECT i.indrelid::regclass, pg_get_indexdef(i.indexrelid, 1, true),
+         'OPERATOR(' || quote_ident(n.nspname) || '.' || o.oprname || ')',
+         coalesce(' AND (' || pg_get_expr(i.indpred, i.indrelid) || ')', '')
+    INTO relation, expression, operator, condition
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indexrelid
+    JOIN pg_am m ON m.oid = c.relam AND m.amname = 'vdist_hnsw'
+    JOIN pg_opclass p ON p.oid = i.indclass[0]
+    JOIN pg_amop a ON a.amopfamily = p.opcfamily AND a.amopstrategy = 1
+    JOIN pg_operator o ON o.oid = a.amopopr
+    JOIN pg_namespace n ON n.oid = o.oprnamespace
+   WHERE i.indexrelid = index;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION '"%" is not a vdist_hnsw index', index USING ERRCODE = 'wrong_object_type';
+  END IF;
+  IF queries IS NULL THEN
+    EXECUTE format('SELECT array_agg(v) FROM (SELECT (%s) AS v FROM %s WHERE (%s) IS NOT NULL%s
+                    ORDER BY random() LIMIT %s) s',
+                   expression, relation, expression, condition, sample) INTO queries;
+  END IF;
+  FOREACH query IN ARRAY coalesce(queries, '{}')
+  LOOP
+    PERFORM set_config('enable_indexscan', 'off', true);
+    EXECUTE format('SELECT max(d)::text, count(*) FROM (SELECT (%s) %s $1 AS d FROM %s
+                    WHERE (%s) IS NOT NULL%s ORDER BY 1 LIMIT %s) s',
+                   expression, operator, relation, expression, condition, k)
+       INTO exact, total USING query;
+    PERFORM set_config('enable_indexscan', 'on', true);
+    PERFORM set_config('enable_seqscan', 'off', true);
+    EXECUTE format('SELECT count(*) FILTER (WHERE d <= $2::float8) FROM (SELECT (%s) %s $1 AS d
+                    FROM %s WHERE true%s ORDER BY (%s) %s $1 LIMIT %s) s',
+                   expression, operator, relation, condition, expression, operator, k)
+       INTO hits USING query, exact;
+    PERFORM set_config('enable_seqscan', 'on', true);
+    correct := correct + hits;
+    wanted := wanted + total;
+  END LOOP;
+  RETURN correct::float8 / nullif(wanted, 0);
+END
+$$;
+COMMENT ON FUNCTION vdist.recall(regclass, vector[], integer, integer) IS
+  'share of the k nearest rows that an index finds; without queries, a sample of the rows asks';
+
 ---------------------------------------------------------------------------------------------------
 -- 3. Shards and distributed tables (schema vdist)
 ---------------------------------------------------------------------------------------------------
-
-CREATE SCHEMA vdist;
-COMMENT ON SCHEMA vdist IS 'vdist: administration of shards and distributed tables';
-GRANT USAGE ON SCHEMA vdist TO PUBLIC;
 
 CREATE FUNCTION vdist.fdw_handler() RETURNS fdw_handler
   AS 'MODULE_PATHNAME', 'vdist_fdw_handler' LANGUAGE C STRICT;

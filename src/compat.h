@@ -86,8 +86,10 @@
 /* 18 wants to know whether the delay is for ANALYZE. */
 #if PG_VERSION_NUM >= 180000
 #define vdist_analyze_delay_point() vacuum_delay_point(true)
+#define vdist_vacuum_delay_point() vacuum_delay_point(false)
 #else
 #define vdist_analyze_delay_point() vacuum_delay_point()
+#define vdist_vacuum_delay_point() vacuum_delay_point()
 #endif
 
 /* 16 replaced the checks per kind of object by general ones. */
@@ -118,6 +120,13 @@
 #define vdist_modify_user(rinfo, estate) \
 	(OidIsValid(vdist_check_as_user(rinfo, estate)) ? vdist_check_as_user(rinfo, estate) : \
 	 GetUserId())
+#endif
+
+/* 16 renamed what says where a relation is stored. */
+#if PG_VERSION_NUM >= 160000
+#define vdist_relation_locator(relation) ((relation)->rd_locator)
+#else
+#define vdist_relation_locator(relation) ((relation)->rd_node)
 #endif
 
 #endif							/* VDIST_COMPAT_H */

@@ -295,6 +295,7 @@ typedef enum VdistTableDefQuery
 
 #define VDIST_DEF_ARGS 3
 #define VDIST_DEF_CHECK "1"
+#define VDIST_DEF_OWNER "15"
 
 /* A result in text, row by row; NULL cells are SQL nulls. */
 typedef struct VdistRows

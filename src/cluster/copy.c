@@ -265,9 +265,9 @@ send_end(VdistCopy *copy, int i)
 	conn->flushing = PQflush(conn->pg) == 1;
 }
 
-/* Wait for the outcome; the connection is idle afterwards. */
-static void
-await_end(VdistCopy *copy, int i)
+/* Whether the shard has confirmed its end; takes what has come and does not wait. */
+static bool
+has_ended(VdistCopy *copy, int i)
 {
 	CopySlot   *slot = &copy->slots[i];
 	VdistConn  *conn = slot->conn;
@@ -291,10 +291,9 @@ await_end(VdistCopy *copy, int i)
 				slot->open = false;
 				conn->copy = NULL;
 				conn->sql = NULL;
-				return;
+				return true;
 			case VDIST_STEP_BUSY:
-				wait_for(conn);
-				break;
+				return false;
 		}
 	}
 }
@@ -307,7 +306,8 @@ vdist_copy_finish(VdistConn *conn)
 	int			i = conn->copy_slot;
 
 	send_end(copy, i);
-	await_end(copy, i);
+	while (!has_ended(copy, i))
+		wait_for(conn);
 }
 
 /* Nobody will complete the COPY: make it fail. No error; what comes is drained by the next user. */
@@ -331,6 +331,8 @@ vdist_copy_forget(VdistConn *conn)
 int64
 vdist_copy_end(VdistCopy *copy)
 {
+	VdistConn **waiting = palloc(copy->n * sizeof(VdistConn *));
+	int			nwaiting;
 	int			i;
 
 	for (i = 0; i < copy->n; i++)
@@ -343,8 +345,20 @@ vdist_copy_end(VdistCopy *copy)
 			send_end(copy, i);
 		}
 	}
-	for (i = 0; i < copy->n; i++)
-		if (copy->slots[i].open)
-			await_end(copy, i);
+
+	/* All at once: the first that fails is not to wait for the slowest. */
+	do
+	{
+		nwaiting = 0;
+		for (i = 0; i < copy->n; i++)
+			if (copy->slots[i].open && !has_ended(copy, i))
+				waiting[nwaiting++] = copy->slots[i].conn;
+		if (nwaiting > 0)
+		{
+			(void) vdist_wait(nwaiting, waiting, 0);
+			CHECK_FOR_INTERRUPTS();
+		}
+	} while (nwaiting > 0);
+	pfree(waiting);
 	return copy->rows;
 }

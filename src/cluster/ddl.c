@@ -91,6 +91,18 @@ is_local_alter(const AlterTableCmd *cmd)
 		case AT_DisableTrigAll:
 		case AT_DisableTrigUser:
 			return true;
+
+		case AT_AddConstraint:
+			{
+				/*
+				 * Nobody relies on one that is not valid; pg_dump adds it after the catalogs'
+				 * rows.
+				 */
+				Constraint *constraint = (Constraint *) cmd->def;
+
+				return constraint->contype == CONSTR_CHECK && constraint->skip_validation;
+			}
+
 		default:
 			return false;
 	}

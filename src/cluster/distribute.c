@@ -59,17 +59,13 @@ vdist_lock_own_table(Oid relid)
 
 /* ---- statements of a definition ---- */
 
-/* Those of rows (foreign too, statement) that apply, each ended by a semicolon. */
+/* What a shard gets of VDIST_DEF_BEFORE or VDIST_DEF_AFTER, each ended by a semicolon. */
 static void
-append_statements(StringInfo sql, const VdistRows *rows, bool foreign, bool plain)
+append_for_shard(StringInfo sql, const VdistRows *rows)
 {
 	for (int i = 0; i < rows->nrows; i++)
-	{
-		bool		is_foreign = VDIST_CELL(rows, i, 0)[0] == 't';
-
-		if (is_foreign ? foreign : plain)
+		if (rows->ncols < 3 || strcmp(VDIST_CELL(rows, i, 2), VDIST_DEF_OWNER) != 0)
 			appendStringInfo(sql, "%s;\n", VDIST_CELL(rows, i, 1));
-	}
 }
 
 char *
@@ -147,7 +143,7 @@ create_on_shards(int n, VdistConn **conns, const char *name, const char *schema)
 					 vdist_join_columns(vdist_tabledef(NULL, VDIST_DEF_COLUMNS, name, "shard",
 													   NULL)),
 					 VDIST_CELL(kind, 0, 1));
-	append_statements(&sql, vdist_tabledef(NULL, VDIST_DEF_BEFORE, name, name, NULL), true, true);
+	append_for_shard(&sql, vdist_tabledef(NULL, VDIST_DEF_BEFORE, name, name, NULL));
 	vdist_fanout_command(n, conns, sql.data);
 }
 
@@ -271,13 +267,6 @@ finish_here(const char *name, const char *owner, const char *checks, const char 
 	for (int i = 0; i < grants->nrows; i++)
 		if (owner_grants || VDIST_CELL(grants, i, 1)[0] != 't')
 			appendStringInfo(&sql, "%s;\n", VDIST_CELL(grants, i, 2));
-	rows = vdist_rows(NULL,
-					  psprintf("SELECT format('ALTER STATISTICS %%I.%%I OWNER TO %%I', nspname, stxname, %s)"
-							   " FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = stxnamespace"
-							   " WHERE stxrelid = %s::regclass",
-							   quote_literal_cstr(owner), quote_literal_cstr(name)));
-	for (int i = 0; i < rows->nrows; i++)
-		appendStringInfo(&sql, "%s;\n", VDIST_CELL(rows, i, 0));
 	vdist_run_here(InvalidOid, sql.data);
 }
 
@@ -306,7 +295,9 @@ vdist_replace_here(Oid source, const char *create, const char *kind, const char 
 
 	initStringInfo(&checks);
 	initStringInfo(&statements);
-	append_statements(&statements, before, true, false);
+	for (int i = 0; i < before->nrows; i++)
+		if (VDIST_CELL(before, i, 0)[0] == 't')
+			appendStringInfo(&statements, "%s;\n", VDIST_CELL(before, i, 1));
 	appendStringInfoString(&statements, storage);
 	for (int i = 0; i < after->nrows; i++)
 		if (VDIST_CELL(after, i, 0)[0] == 't')
@@ -390,7 +381,7 @@ vdist_create_distributed_table(PG_FUNCTION_ARGS)
 	rows = vdist_load(rel, &placement, n, conns);
 
 	initStringInfo(&sql);
-	append_statements(&sql, vdist_tabledef(NULL, VDIST_DEF_AFTER, name, name, "TABLE"), true, true);
+	append_for_shard(&sql, vdist_tabledef(NULL, VDIST_DEF_AFTER, name, name, "TABLE"));
 	if (rows > 0)
 		appendStringInfo(&sql, "ANALYZE %s", name);
 	if (rows > TALKATIVE_ROWS)

@@ -99,7 +99,7 @@ static const char *const before_query =
 
 /*
  * $3 is 'TABLE' or 'FOREIGN TABLE', for COMMENT alone. The third column of the result is
- * VDIST_DEF_CHECK for CHECK constraints.
+ * VDIST_DEF_CHECK for CHECK constraints and VDIST_DEF_OWNER for what belongs to a role of this server.
  */
 static const char *const after_query =
 "WITH idx AS ("
@@ -169,6 +169,11 @@ static const char *const after_query =
 "    description)"
 "  FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = stxnamespace"
 "    JOIN pg_description ON classoid = 'pg_statistic_ext'::regclass AND objoid = s.oid"
+"  WHERE stxrelid = $1::text::regclass"
+" UNION ALL"
+" SELECT 15, stxname, true, format('ALTER STATISTICS %I.%I OWNER TO %I', nspname, stxname,"
+"    pg_get_userbyid(stxowner))"
+"  FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = stxnamespace"
 "  WHERE stxrelid = $1::text::regclass"
 ") steps ORDER BY step, o";
 

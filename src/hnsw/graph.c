@@ -17,30 +17,58 @@
 /* Of the routing rows, that many nearest begin the walk. */
 #define ENTRIES 8
 
-/* Insert into the sorted pool, which holds at most ef; returns the position, or -1 if already there. */
+/*
+ * Insert into the sorted pool, which holds at most ef; returns the position, or -1 if already there. The
+ * search has no branch to predict wrongly: it would cost more than all its comparisons.
+ */
 static inline int
 pool_insert(HnswSearch *search, uint64 key, int ef)
 {
 	uint64	   *pool = search->pool;
-	int			low = 0;
-	int			high = search->npool;
+	const uint64 *base = pool;
+	int			left = search->npool;
+	int			at;
 
-	while (low < high)
+	while (left > 1)
 	{
-		int			middle = (low + high) / 2;
+		int			half = left / 2;
 
-		if (pool[middle] < key)
-			low = middle + 1;
-		else
-			high = middle;
+		base += (base[half - 1] < key) * half;
+		left -= half;
 	}
-	if (low < search->npool && (pool[low] & ~HNSW_KEY_EXPANDED) == key)
+	at = base - pool + (left == 1 && base[0] < key);
+
+	if (at < search->npool && (pool[at] & ~HNSW_KEY_EXPANDED) == key)
 		return -1;
 	if (search->npool < ef)
 		search->npool++;
-	memmove(pool + low + 1, pool + low, sizeof(uint64) * (search->npool - 1 - low));
-	pool[low] = key;
-	return low;
+	memmove(pool + at + 1, pool + at, sizeof(uint64) * (search->npool - 1 - at));
+	pool[at] = key;
+	return at;
+}
+
+/*
+ * Which of a row's neighbors were not ranked before, as far as a small table remembers. One that was
+ * is in the pool, or was too far for it, and the pool only gets nearer: it can be left out. One that
+ * the table forgot is found again in the pool.
+ */
+static inline int
+pick_new(HnswSearch *search, const HnswRow *row)
+{
+	uint32	   *ranked = search->ranked;
+	int			shift = search->ranked_shift;
+	int			n = 0;
+
+	for (int i = 0; i < row->nneighbors; i++)
+	{
+		uint32		number = row->neighbors[i];
+		uint32	   *slot = &ranked[(uint32) (number * 0x9E3779B1U) >> shift];
+
+		search->which[n] = i;
+		n += *slot != number;
+		*slot = number;
+	}
+	return n;
 }
 
 /* Allocate, once for many searches, in the current memory context. */
@@ -48,7 +76,7 @@ void
 hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int ef,
 				 HnswVisit visit, void *visit_arg)
 {
-	memset(search, 0, offsetof(HnswSearch, estimates));
+	memset(search, 0, offsetof(HnswSearch, which));
 	search->index = index;
 	search->meta = *meta;
 	search->ef = ef;
@@ -58,7 +86,11 @@ hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int e
 	search->code = palloc(vdist_quant_query_size(meta->dim));
 	search->x = palloc(sizeof(float) * meta->dim);
 	search->scratch = palloc(sizeof(float) * VDIST_QUANT_SCRATCH(meta->dim));
-	search->pool = palloc(sizeof(uint64) * (ef + 1));
+	search->pool = palloc(sizeof(uint64) * ef);
+	search->ranked_shift = 32 - 10;
+	while (search->ranked_shift > 32 - 16 && (1 << (32 - search->ranked_shift)) < ef * meta->slots)
+		search->ranked_shift--;
+	search->ranked = palloc(sizeof(uint32) << (32 - search->ranked_shift));
 	search->read.buffer = InvalidBuffer;
 	if (meta->span > 1)
 		search->read.copy = palloc(meta->row_size);
@@ -81,6 +113,7 @@ hnsw_search_set(HnswSearch *search, const float *x)
 
 	search->npool = 0;
 	search->hops = 0;
+	memset(search->ranked, 0xFF, sizeof(uint32) << (32 - search->ranked_shift));
 	for (int first = 0; first < cache->nrouting; first += HNSW_MAX_SLOTS)
 	{
 		int			n = Min(cache->nrouting - first, HNSW_MAX_SLOTS);
@@ -102,67 +135,79 @@ hnsw_search_set(HnswSearch *search, const float *x)
 	}
 }
 
+/* The nearest row of the pool that is not expanded, marked as expanded; HNSW_NO_ROW if there is none. */
+static inline uint32
+take_nearest(HnswSearch *search, int *at)
+{
+	for (; *at < search->npool; (*at)++)
+	{
+		uint64		key = search->pool[*at];
+
+		if ((key & HNSW_KEY_EXPANDED) == 0)
+		{
+			search->pool[(*at)++] = key | HNSW_KEY_EXPANDED;
+			return HnswKeyRow(key);
+		}
+	}
+	return HNSW_NO_ROW;
+}
+
 /*
  * Expand rows, nearest first, until the ef nearest that were seen are all expanded. visit is called
  * for every expanded row, with its page locked.
+ *
+ * The next row is chosen before the current one's neighbors are known, so that its memory is on the
+ * way while they are ranked: a warm hop is mostly cache misses. Nearly all rows of the pool are
+ * expanded in the end, so the order costs few hops.
  */
 void
 hnsw_search_run(HnswSearch *search)
 {
 	const HnswMeta *meta = &search->meta;
 	int			at = 0;
+	uint32		number = take_nearest(search, &at);
 
-	while (at < search->npool)
+	while (number != HNSW_NO_ROW)
 	{
-		uint64		key = search->pool[at];
-		uint32		number;
+		uint32		next = take_nearest(search, &at);
 		const HnswRow *row;
-		const char *codes;
 		uint64		bound;
 		int			n;
 
-		if (key & HNSW_KEY_EXPANDED)
-		{
-			at++;
-			continue;
-		}
-		search->pool[at] = key | HNSW_KEY_EXPANDED;
-		number = HnswKeyRow(key);
-		at++;
-
 		CHECK_FOR_INTERRUPTS();
+		if (next != HNSW_NO_ROW)
+			hnsw_prefetch(search->index, meta, next);
 		row = hnsw_read(&search->read, search->index, meta, number);
 		search->hops++;
 
-		/* freed and not reused, or reused for something else, since its number was read */
-		if (unlikely(HnswRowStateOf(row) != HNSW_ROW_LIVE &&
-					 HnswRowStateOf(row) != HNSW_ROW_DEAD))
+		/* else freed, and perhaps reused for something else, since its number was read */
+		if (likely(HnswRowStateOf(row) == HNSW_ROW_LIVE ||
+				   HnswRowStateOf(row) == HNSW_ROW_DEAD))
 		{
-			hnsw_read_unlock(&search->read);
-			continue;
-		}
+			search->visit(search, number, row);
 
-		search->visit(search, number, row);
-
-		n = row->nneighbors;
-		codes = HnswRowCodes(meta, row);
-		vdist_quant_estimate(search->code, codes, meta->code_size, n, search->estimates);
-		bound = search->npool < search->ef ? PG_UINT64_MAX : search->pool[search->ef - 1];
-		for (int i = 0; i < n; i++)
-		{
-			uint64		neighbor = hnsw_key(search->estimates[i], row->neighbors[i]);
-
-			if (neighbor < bound)
+			n = pick_new(search, row);
+			vdist_quant_estimate_list(search->code, HnswRowCodes(meta, row), meta->code_size,
+									  search->which, n, search->estimates);
+			bound = search->npool < search->ef ? PG_UINT64_MAX : search->pool[search->ef - 1];
+			for (int i = 0; i < n; i++)
 			{
-				int			position = pool_insert(search, neighbor, search->ef);
+				uint64		key = hnsw_key(search->estimates[i],
+												row->neighbors[search->which[i]]);
 
-				if (position >= 0 && position < at)
-					at = position;
-				if (search->npool == search->ef)
-					bound = search->pool[search->ef - 1];
+				if (key < bound)
+				{
+					int			position = pool_insert(search, key, search->ef);
+
+					if (position >= 0 && position < at)
+						at = position;
+					if (search->npool == search->ef)
+						bound = search->pool[search->ef - 1];
+				}
 			}
 		}
 		hnsw_read_unlock(&search->read);
+		number = next != HNSW_NO_ROW ? next : take_nearest(search, &at);
 	}
 	hnsw_read_end(&search->read);
 }

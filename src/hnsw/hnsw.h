@@ -125,6 +125,8 @@ typedef struct HnswRow
 
 /* Flag in state: the distance to this row is NaN, it comes after all others. */
 #define HNSW_ROW_UNORDERED 0x10
+/* Flag in state: vacuum has made room in the chain of heap rows. */
+#define HNSW_ROW_ROOM 0x20
 #define HnswRowStateOf(row) ((HnswRowState) ((row)->state & 0x0F))
 
 /* A HNSW_ROW_TIDS row, laid over HnswRow. */
@@ -132,8 +134,9 @@ typedef struct HnswTids
 {
 	uint8		state;
 	uint8		unused[3];
-	uint32		count;
+	uint32		owner;			/* the live row */
 	uint32		more;
+	uint32		count;
 	ItemPointerData tids[FLEXIBLE_ARRAY_MEMBER];
 } HnswTids;
 
@@ -164,6 +167,9 @@ typedef struct HnswCache
 	uint32	   *routing;		/* row numbers */
 	char	   *routing_codes;
 	float	   *mean;
+	Buffer	   *hints;			/* block -> buffer it was last seen in, 0 if unknown */
+	BlockNumber nhints;
+	uint32		reads;
 } HnswCache;
 
 /* A row held in memory or on a share-locked, pinned page. */
@@ -233,10 +239,43 @@ typedef struct HnswSearch
 	float	   *scratch;
 	uint64	   *pool;			/* the ef nearest: distance, row number, expanded flag, ascending */
 	int			npool;
+	uint32	   *ranked;			/* hash table of rows that were ranked; forgets */
+	int			ranked_shift;	/* it has 1 << (32 - shift) entries */
 	HnswRead	read;
 	int64		hops;
+	uint16		which[HNSW_MAX_SLOTS + 1];
 	float		estimates[HNSW_MAX_SLOTS + 1];
 } HnswSearch;
+
+/* A row that may become a neighbor. */
+typedef struct HnswCandidate
+{
+	uint32		number;
+	float		distance;		/* to the new row */
+	char	   *own;			/* copy of its own code */
+	float	   *x;				/* that, decoded */
+	bool		kept;
+} HnswCandidate;
+
+/* What choosing neighbors for a row needs; kept for many rows. */
+typedef struct HnswInsert
+{
+	HnswSearch	search;
+	HnswMeta	meta;
+	VdistQuant	own;
+	VdistQuant	code;
+	float	   *mean;
+	MemoryContext row_context;	/* reset for every row */
+
+	HnswRow    *image;			/* the new row */
+	char	   *new_code;		/* its code as a neighbor */
+	float	   *x;				/* its own code, decoded */
+	float	   *decoded;		/* scratch */
+	uint32		equal;			/* a row of an equal vector, or HNSW_NO_ROW */
+	HnswCandidate *candidates;
+	int			ncandidates;
+	int			size;
+} HnswInsert;
 
 /* ---- layout.c ---- */
 
@@ -250,6 +289,7 @@ extern const HnswCache *hnsw_cache(Relation index);
 
 extern const HnswRow *hnsw_read(HnswRead *read, Relation index, const HnswMeta *meta,
 								uint32 number);
+extern void hnsw_prefetch(Relation index, const HnswMeta *meta, uint32 number);
 extern void hnsw_read_unlock(HnswRead *read);
 extern void hnsw_read_end(HnswRead *read);
 extern void hnsw_write_begin(HnswWrite *write, Relation index, const HnswMeta *meta,
@@ -269,6 +309,13 @@ extern float hnsw_own_distance(const HnswSearch *search, const HnswRow *row);
 
 /* ---- insert.c ---- */
 
+extern HnswInsert *hnsw_insert_begin(Relation index);
+extern void hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row);
+extern void hnsw_choose_neighbors(HnswInsert *insert);
+extern void hnsw_slot_distances(HnswInsert *insert, const float *x,
+								const VdistQuantQuery *query, const HnswRow *row,
+								float *distance);
+extern uint32 hnsw_hash(const Vector *v);
 extern void hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number,
 							 const char *code, bool always);
 

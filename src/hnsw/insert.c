@@ -11,6 +11,7 @@
 
 #include "access/tableam.h"
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 
@@ -19,34 +20,6 @@
 
 /* Effort of the search for an equal vector when core says that the indexed value did not change. */
 #define EF_UNCHANGED 8
-
-typedef struct Candidate
-{
-	uint32		number;
-	float		distance;		/* to the new row */
-	char	   *own;			/* copy of its own code */
-	float	   *x;				/* that, decoded */
-	bool		kept;
-} Candidate;
-
-typedef struct HnswInsert
-{
-	HnswSearch	search;
-	HnswMeta	meta;
-	VdistQuant	own;
-	VdistQuant	code;
-	float	   *mean;
-	MemoryContext row_context;	/* reset for every row */
-
-	HnswRow    *image;			/* the new row */
-	char	   *new_code;		/* its code as a neighbor */
-	float	   *x;				/* its own code, decoded */
-	float	   *decoded;		/* scratch */
-	uint32		equal;			/* a row of an equal vector, or HNSW_NO_ROW */
-	Candidate  *candidates;
-	int			ncandidates;
-	int			size;
-} HnswInsert;
 
 /* Distance between decoded codes, as the graph sees it. */
 static inline float
@@ -57,8 +30,9 @@ code_distance(const HnswMeta *meta, const float *a, const float *b)
 	return vdist_kernel->l2_squared(meta->dim, a, b);
 }
 
-static uint32
-vector_hash(const Vector *v)
+/* Equal vectors have equal hashes. */
+uint32
+hnsw_hash(const Vector *v)
 {
 	uint32		hash = 0;
 
@@ -82,20 +56,17 @@ is_equal(const HnswInsert *insert, const HnswRow *row)
 			   insert->meta.own_size) == 0;
 }
 
-static void
-collect(HnswSearch *search, uint32 number, const HnswRow *row)
+/* Remember a row, whose page is locked, as a candidate; memory in the current context. */
+void
+hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row)
 {
-	HnswInsert *insert = search->visit_arg;
-	Candidate  *candidate;
+	HnswCandidate *candidate;
 
-	if (HnswRowStateOf(row) != HNSW_ROW_LIVE)
-		return;
-	if (is_equal(insert, row))
-		insert->equal = number;
 	if (insert->ncandidates == insert->size)
 	{
 		insert->size *= 2;
-		insert->candidates = repalloc_huge(insert->candidates, sizeof(Candidate) * insert->size);
+		insert->candidates = repalloc_huge(insert->candidates,
+										   sizeof(HnswCandidate) * insert->size);
 	}
 	candidate = &insert->candidates[insert->ncandidates++];
 	candidate->number = number;
@@ -105,11 +76,23 @@ collect(HnswSearch *search, uint32 number, const HnswRow *row)
 	candidate->kept = false;
 }
 
+static void
+collect(HnswSearch *search, uint32 number, const HnswRow *row)
+{
+	HnswInsert *insert = search->visit_arg;
+
+	if (HnswRowStateOf(row) != HNSW_ROW_LIVE)
+		return;
+	if (is_equal(insert, row))
+		insert->equal = number;
+	hnsw_candidate_add(insert, number, row);
+}
+
 static int
 compare_candidates(const void *a, const void *b)
 {
-	const Candidate *x = a;
-	const Candidate *y = b;
+	const HnswCandidate *x = a;
+	const HnswCandidate *y = b;
 
 	if (x->distance != y->distance)
 		return x->distance < y->distance ? -1 : 1;
@@ -125,28 +108,56 @@ tids_room(const HnswMeta *meta)
 		sizeof(ItemPointerData);
 }
 
-/* Append to a row of TIDs; false when it is full or none. */
+/*
+ * Append to a row of TIDs; false when it is full or not a row of this owner. *more is the next row of
+ * the chain.
+ */
 static bool
-append_tid(Relation index, const HnswMeta *meta, uint32 number, ItemPointer tid)
+append_tid(Relation index, const HnswMeta *meta, uint32 number, uint32 owner, ItemPointer tid,
+		   uint32 *more)
 {
 	HnswWrite	write;
 	HnswTids   *tids;
 
 	hnsw_write_begin(&write, index, meta, number);
 	tids = (HnswTids *) write.row;
-	if (tids->state != HNSW_ROW_TIDS || (int) tids->count >= tids_room(meta))
+	*more = HNSW_NO_ROW;
+	if (tids->state == HNSW_ROW_TIDS && tids->owner == owner)
 	{
-		hnsw_write_abort(&write);
-		return false;
+		if ((int) tids->count < tids_room(meta))
+		{
+			tids->tids[tids->count++] = *tid;
+			hnsw_write_end(&write);
+			return true;
+		}
+		*more = tids->more;
 	}
-	tids->tids[tids->count++] = *tid;
-	hnsw_write_end(&write);
-	return true;
+	hnsw_write_abort(&write);
+	return false;
+}
+
+/* Put the TID where vacuum has made room in the chain, or into the first row of it. */
+static bool
+append_to_chain(Relation index, const HnswMeta *meta, uint32 owner, uint32 first, bool all,
+				ItemPointer tid)
+{
+	uint32		number = first;
+
+	while (number != HNSW_NO_ROW)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (append_tid(index, meta, number, owner, tid, &number))
+			return true;
+		if (!all)
+			break;
+	}
+	return false;
 }
 
 /*
  * Add a heap row to the row of an equal vector. False when that row is gone. What does not fit in the
- * row goes to a chain of HNSW_ROW_TIDS rows, newest first, of which only the first may have room.
+ * row goes to a chain of HNSW_ROW_TIDS rows, newest first. Rows of the chain are freed only together
+ * with their owner, so a scan can follow it without a lock.
  */
 static bool
 add_tid(HnswInsert *insert, uint32 number, ItemPointer tid)
@@ -160,6 +171,7 @@ add_tid(HnswInsert *insert, uint32 number, ItemPointer tid)
 		HnswTids   *more;
 		uint32		old;
 		uint32		new;
+		bool		room;
 
 		hnsw_write_begin(&write, index, meta, number);
 		if (HnswRowStateOf(write.row) != HNSW_ROW_LIVE)
@@ -174,13 +186,15 @@ add_tid(HnswInsert *insert, uint32 number, ItemPointer tid)
 			return true;
 		}
 		old = write.row->more;
+		room = (write.row->state & HNSW_ROW_ROOM) != 0;
 		hnsw_write_abort(&write);
 
-		if (old != HNSW_NO_ROW && append_tid(index, meta, old, tid))
+		if (append_to_chain(index, meta, number, old, room, tid))
 			return true;
 
 		more = palloc0(meta->row_size);
 		more->state = HNSW_ROW_TIDS;
+		more->owner = number;
 		more->count = 1;
 		more->more = old;
 		more->tids[0] = *tid;
@@ -191,6 +205,7 @@ add_tid(HnswInsert *insert, uint32 number, ItemPointer tid)
 		if (HnswRowStateOf(write.row) == HNSW_ROW_LIVE && write.row->more == old)
 		{
 			write.row->more = new;
+			write.row->state &= ~HNSW_ROW_ROOM;
 			hnsw_write_end(&write);
 			return true;
 		}
@@ -206,31 +221,31 @@ add_tid(HnswInsert *insert, uint32 number, ItemPointer tid)
 /* ---- neighbors of the new row ---- */
 
 /*
- * Fill in the new row's neighbors from the candidates: first those that no nearer kept one is closer
+ * Fill in the image's neighbors from the candidates, given its vector in insert->x: first those that no nearer kept one is closer
  * to than the new row is (alpha = 1), then the nearest of the others until the slots are full.
  */
-static void
-choose_neighbors(HnswInsert *insert)
+void
+hnsw_choose_neighbors(HnswInsert *insert)
 {
 	const HnswMeta *meta = &insert->meta;
 	HnswRow    *image = insert->image;
-	Candidate **kept = palloc(sizeof(Candidate *) * meta->slots);
+	HnswCandidate **kept = palloc(sizeof(HnswCandidate *) * meta->slots);
 	char	   *codes = HnswRowCodes(meta, image);
 	int			n = 0;
 
 	for (int i = 0; i < insert->ncandidates; i++)
 	{
-		Candidate  *candidate = &insert->candidates[i];
+		HnswCandidate *candidate = &insert->candidates[i];
 
 		candidate->x = palloc(sizeof(float) * meta->dim);
 		vdist_quant_decode(&insert->own, candidate->own, candidate->x);
 		candidate->distance = code_distance(meta, insert->x, candidate->x);
 	}
-	qsort(insert->candidates, insert->ncandidates, sizeof(Candidate), compare_candidates);
+	qsort(insert->candidates, insert->ncandidates, sizeof(HnswCandidate), compare_candidates);
 
 	for (int i = 0; i < insert->ncandidates && n < meta->slots; i++)
 	{
-		Candidate  *candidate = &insert->candidates[i];
+		HnswCandidate *candidate = &insert->candidates[i];
 		bool		keep = true;
 
 		for (int j = 0; j < n && keep; j++)
@@ -255,9 +270,12 @@ choose_neighbors(HnswInsert *insert)
 
 /* ---- edges back ---- */
 
-/* Distances from a decoded code, of which `query` was made, to a row's neighbors. */
-static void
-slot_distances(HnswInsert *insert, const float *x, const VdistQuantQuery *query,
+/*
+ * Distances, as the graph sees them, from a decoded code, of which `query` was made, to a row's
+ * neighbors.
+ */
+void
+hnsw_slot_distances(HnswInsert *insert, const float *x, const VdistQuantQuery *query,
 			   const HnswRow *row, float *distance)
 {
 	const HnswMeta *meta = &insert->meta;
@@ -308,7 +326,7 @@ move_slot(HnswInsert *insert, HnswWrite *write, int from, int to)
  * One that is not kept fills a slot if it is nearer than the farthest filling one.
  */
 static bool
-link_back(HnswInsert *insert, const Candidate *owner, uint32 number, bool force)
+link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, bool force)
 {
 	const HnswMeta *meta = &insert->meta;
 	HnswSearch *search = &insert->search;
@@ -335,8 +353,8 @@ link_back(HnswInsert *insert, const Candidate *owner, uint32 number, bool force)
 		hnsw_read_unlock(read);
 		return false;
 	}
-	slot_distances(insert, owner->x, search->own, row, from_owner);
-	slot_distances(insert, insert->x, search->code, row, from_new);
+	hnsw_slot_distances(insert, owner->x, search->own, row, from_owner);
+	hnsw_slot_distances(insert, insert->x, search->code, row, from_new);
 	hnsw_read_unlock(read);
 
 	for (int i = 0; i < nkept && diverse; i++)
@@ -445,8 +463,9 @@ hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number, const char
 
 /* ---- the insert ---- */
 
-static HnswInsert *
-insert_begin(Relation index)
+/* Allocate in the current memory context. */
+HnswInsert *
+hnsw_insert_begin(Relation index)
 {
 	const HnswCache *cache = hnsw_cache(index);
 	HnswInsert *insert = palloc0(sizeof(HnswInsert));
@@ -465,7 +484,7 @@ insert_begin(Relation index)
 	insert->x = palloc(sizeof(float) * insert->meta.dim);
 	insert->decoded = palloc(sizeof(float) * insert->meta.dim);
 	insert->size = 2 * insert->search.ef;
-	insert->candidates = palloc(sizeof(Candidate) * insert->size);
+	insert->candidates = palloc(sizeof(HnswCandidate) * insert->size);
 	insert->row_context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw insert",
 												ALLOCSET_DEFAULT_SIZES);
 	return insert;
@@ -494,7 +513,7 @@ insert_row(HnswInsert *insert, const Vector *v, ItemPointer tid, bool unchanged)
 
 	memset(image, 0, meta->row_size);
 	image->state = HNSW_ROW_LIVE | (ordered ? 0 : HNSW_ROW_UNORDERED);
-	image->hash = vector_hash(v);
+	image->hash = hnsw_hash(v);
 	image->more = HNSW_NO_ROW;
 	image->tids[image->ntids++] = *tid;
 	vdist_quant_encode(&insert->own, x, HnswRowOwn(meta, image), insert->search.scratch);
@@ -515,7 +534,7 @@ insert_row(HnswInsert *insert, const Vector *v, ItemPointer tid, bool unchanged)
 		return;
 	}
 
-	choose_neighbors(insert);
+	hnsw_choose_neighbors(insert);
 	number = hnsw_row_new(index, meta, image);
 
 	/* link_back needs the candidate of each neighbor; both are few */
@@ -552,7 +571,7 @@ hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relati
 	if (insert == NULL)
 	{
 		old = MemoryContextSwitchTo(info->ii_Context);
-		insert = insert_begin(index);
+		insert = hnsw_insert_begin(index);
 		info->ii_AmCache = insert;
 		MemoryContextSwitchTo(old);
 	}

@@ -23,7 +23,7 @@
 #include "hnsw/scan.h"
 
 /* The bound lies that many standard deviations of the estimate's error below the estimate. */
-#define BOUND_SIGMAS 5.0f
+#define BOUND_SIGMAS 6.0f
 
 /* ---- heap of results ---- */
 
@@ -209,7 +209,7 @@ hit_tids(HnswScan *so, const HnswHit *hit, int *count)
 		CHECK_FOR_INTERRUPTS();
 		row = (const HnswTids *) hnsw_read(&so->search.read, so->search.index, meta, more);
 		more = HNSW_NO_ROW;
-		if (row->state == HNSW_ROW_TIDS)
+		if (row->state == HNSW_ROW_TIDS && row->owner == hit->number)
 		{
 			if (n + (int) row->count > size)
 			{
@@ -291,6 +291,7 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	so->nhits = 0;
 	so->nresults = 0;
 	so->nreturned = 0;
+	so->nlate = 0;
 	so->last = -get_float8_infinity();
 	if (keys && scan->numberOfKeys > 0)
 		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));

@@ -145,9 +145,6 @@ hnsw_stream_begin(HnswScan *so)
 	so->seen = palloc0(sizeof(uint32) * so->seen_size);
 	so->nseen = 0;
 	so->nexpanded = 0;
-	so->nlate = 0;
-	so->late_size = 0;
-	so->late = NULL;
 	MemoryContextSwitchTo(old);
 
 	/* the pool holds all it expanded that is near, and thereby a way to everything else it saw */
@@ -166,7 +163,7 @@ memory_used(const HnswScan *so)
 {
 	return MemoryContextMemAllocated(so->stream_context, false) +
 		sizeof(HnswHit) * (Size) so->hits_size +
-		sizeof(HnswResult) * (Size) so->results_size;
+		sizeof(HnswResult) * (Size) (so->results_size + so->late_size);
 }
 
 /* Expand one row more; false when there is none, or no memory for it. */
@@ -225,7 +222,7 @@ hnsw_stream_late(HnswScan *so, const HnswResult *result)
 	{
 		so->late_size = Max(2 * so->late_size, 64);
 		so->late = so->late == NULL ?
-			MemoryContextAlloc(so->stream_context, sizeof(HnswResult) * so->late_size) :
+			MemoryContextAlloc(so->context, sizeof(HnswResult) * so->late_size) :
 			repalloc_huge(so->late, sizeof(HnswResult) * so->late_size);
 	}
 	so->late[so->nlate++] = *result;

@@ -1,20 +1,672 @@
 /*
- * vacuum.c: removes dead heap rows and repairs the graph. Calls layout.c and graph.c; called by core
- * through handler.c.
+ * vacuum.c: removes dead heap rows and repairs the graph. Calls layout.c, graph.c and the choice of
+ * neighbors of insert.c; called by core through handler.c.
+ *
+ * Four passes over the pages: take out dead TIDs and mark rows that lose their last one as dead; wait
+ * for the inserts that may have linked to them; give every row that lists dead ones a new list, from
+ * its live neighbors and those of the dead; free the dead. Memory: one bit a row.
  */
 #include "compat.h"
 
+#include "access/genam.h"
+#include "commands/vacuum.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/freespace.h"
+#include "storage/indexfsm.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+
 #include "hnsw/hnsw.h"
+
+typedef struct Vacuum
+{
+	Relation	index;
+	BufferAccessStrategy strategy;
+	HnswMeta	meta;
+	IndexBulkDeleteResult *stats;
+	IndexBulkDeleteCallback callback;
+	void	   *callback_state;
+
+	uint8	   *dead;			/* a bit a row */
+	uint64		dead_rows;		/* bits there are */
+	int64		ndead;
+	uint32	   *owners;			/* rows with a chain of heap rows that lost some */
+	int64		nowners;
+	int64		owners_size;
+
+	HnswInsert *insert;
+	MemoryContext row_context;
+	uint32		routing_stride;	/* one row in that many becomes a routing row; 0 none */
+} Vacuum;
+
+static inline bool
+is_dead(const Vacuum *vacuum, uint32 number)
+{
+	return number < vacuum->dead_rows && (vacuum->dead[number / 8] & (1 << number % 8)) != 0;
+}
+
+static void
+set_dead(Vacuum *vacuum, uint32 number)
+{
+	if (number >= vacuum->dead_rows)
+	{
+		uint64		rows = Max((uint64) number + 1, vacuum->dead_rows * 2);
+		Size		size = rows / 8 + 1;
+		Size		old = vacuum->dead_rows / 8 + 1;
+
+		vacuum->dead = repalloc_huge(vacuum->dead, size);
+		memset(vacuum->dead + old, 0, size - old);
+		vacuum->dead_rows = size * 8;
+	}
+	if (!is_dead(vacuum, number))
+		vacuum->ndead++;
+	vacuum->dead[number / 8] |= 1 << number % 8;
+}
+
+static void
+add_owner(Vacuum *vacuum, uint32 number)
+{
+	if (vacuum->nowners == vacuum->owners_size)
+	{
+		vacuum->owners_size *= 2;
+		vacuum->owners = repalloc_huge(vacuum->owners, sizeof(uint32) * vacuum->owners_size);
+	}
+	vacuum->owners[vacuum->nowners++] = number;
+}
+
+/* The locked graph page in a buffer, or NULL if it is of another kind. */
+static Page
+graph_page(Buffer buffer)
+{
+	Page		page = BufferGetPage(buffer);
+
+	if (PageIsNew(page) || HnswPageSpecial(page)->magic != HNSW_MAGIC ||
+		HnswPageSpecial(page)->kind != HNSW_PAGE_GRAPH)
+		return NULL;
+	return page;
+}
+
+static HnswRow *
+page_row(const Vacuum *vacuum, Page page, int slot)
+{
+	return (HnswRow *) ((char *) page + HnswRowOffset(&vacuum->meta, slot));
+}
+
+/* ---- first pass: heap rows ---- */
+
+/* The TIDs of a row, and how many; NULL if it has none. */
+static ItemPointer
+row_tids(HnswRow *row, int *n)
+{
+	HnswTids   *tids = (HnswTids *) row;
+
+	switch (HnswRowStateOf(row))
+	{
+		case HNSW_ROW_LIVE:
+			*n = row->ntids;
+			return row->tids;
+		case HNSW_ROW_TIDS:
+			*n = tids->count;
+			return tids->tids;
+		default:
+			*n = 0;
+			return NULL;
+	}
+}
+
+/* Are there dead TIDs on the page? Counts live TIDs, notes rows that were dead before. */
+static bool
+page_has_dead(Vacuum *vacuum, Page page, BlockNumber block, int64 *live)
+{
+	bool		found = false;
+
+	*live = 0;
+	for (int i = 0; i < vacuum->meta.rows_per_page; i++)
+	{
+		HnswRow    *row = page_row(vacuum, page, i);
+		int			n;
+		ItemPointer tids = row_tids(row, &n);
+
+		if (HnswRowStateOf(row) == HNSW_ROW_DEAD)
+			set_dead(vacuum, block * vacuum->meta.rows_per_page + i);
+		for (int j = 0; j < n; j++)
+		{
+			if (vacuum->callback(&tids[j], vacuum->callback_state))
+				found = true;
+			else
+				(*live)++;
+		}
+	}
+	return found;
+}
+
+static void
+remove_tids(Vacuum *vacuum, Page page, BlockNumber block)
+{
+	for (int i = 0; i < vacuum->meta.rows_per_page; i++)
+	{
+		HnswRow    *row = page_row(vacuum, page, i);
+		uint32		number = block * vacuum->meta.rows_per_page + i;
+		int			n;
+		int			left = 0;
+		ItemPointer tids = row_tids(row, &n);
+
+		if (tids == NULL)
+			continue;
+		for (int j = 0; j < n; j++)
+		{
+			if (vacuum->callback(&tids[j], vacuum->callback_state))
+				vacuum->stats->tuples_removed++;
+			else
+				tids[left++] = tids[j];
+		}
+		if (HnswRowStateOf(row) == HNSW_ROW_TIDS)
+		{
+			((HnswTids *) row)->count = left;
+			if (left < n)
+				add_owner(vacuum, ((HnswTids *) row)->owner);
+			continue;
+		}
+		row->ntids = left;
+		if (row->more != HNSW_NO_ROW)
+		{
+			if (left < n)
+				add_owner(vacuum, number);
+		}
+		else if (left == 0)
+		{
+			row->state = HNSW_ROW_DEAD;
+			set_dead(vacuum, number);
+		}
+	}
+}
+
+static void
+remove_pass(Vacuum *vacuum)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(vacuum->index);
+
+	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks; block++)
+	{
+		Buffer		buffer;
+		Page		page;
+		int64		live;
+
+		vdist_vacuum_delay_point();
+		buffer = ReadBufferExtended(vacuum->index, MAIN_FORKNUM, block, RBM_NORMAL,
+									vacuum->strategy);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		page = graph_page(buffer);
+		if (page != NULL)
+		{
+			bool		found = page_has_dead(vacuum, page, block, &live);
+
+			vacuum->stats->num_index_tuples += live;
+			if (found)
+			{
+				GenericXLogState *xlog;
+
+				LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+				LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+				xlog = GenericXLogStart(vacuum->index);
+				page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+				remove_tids(vacuum, page, block);
+				GenericXLogFinish(xlog);
+			}
+		}
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* Heap rows left in a chain. */
+static int64
+count_chain(Vacuum *vacuum, HnswRead *read, uint32 owner, uint32 more)
+{
+	int64		n = 0;
+
+	while (more != HNSW_NO_ROW)
+	{
+		const HnswTids *tids = (const HnswTids *)
+			hnsw_read(read, vacuum->index, &vacuum->meta, more);
+
+		more = HNSW_NO_ROW;
+		if (tids->state == HNSW_ROW_TIDS && tids->owner == owner)
+		{
+			n += tids->count;
+			more = tids->more;
+		}
+		hnsw_read_unlock(read);
+	}
+	return n;
+}
+
+/*
+ * Rows whose chain lost heap rows die when none is left, else inserts may use the room. Inserts append to
+ * chains without a lock on their owner, so they must stand aside for each row.
+ */
+static void
+chain_pass(Vacuum *vacuum)
+{
+	HnswRead	read = {InvalidBuffer};
+
+	for (int64 i = 0; i < vacuum->nowners; i++)
+	{
+		HnswWrite	write;
+		uint32		number = vacuum->owners[i];
+
+		vdist_vacuum_delay_point();
+		LockPage(vacuum->index, HNSW_META_BLOCK, ExclusiveLock);
+		hnsw_write_begin(&write, vacuum->index, &vacuum->meta, number);
+		if (HnswRowStateOf(write.row) == HNSW_ROW_LIVE && write.row->more != HNSW_NO_ROW)
+		{
+			uint32		more = write.row->more;
+			int			n = write.row->ntids;
+
+			hnsw_write_abort(&write);
+			if (n == 0)
+				n = count_chain(vacuum, &read, number, more) > 0 ? 1 : 0;
+			hnsw_read_end(&read);
+			hnsw_write_begin(&write, vacuum->index, &vacuum->meta, number);
+			write.row->state |= HNSW_ROW_ROOM;
+			if (n == 0)
+			{
+				write.row->state = HNSW_ROW_DEAD;
+				set_dead(vacuum, number);
+			}
+			hnsw_write_end(&write);
+		}
+		else
+			hnsw_write_abort(&write);
+		UnlockPage(vacuum->index, HNSW_META_BLOCK, ExclusiveLock);
+	}
+}
+
+/* ---- second pass: edges ---- */
+
+/* Candidates by row number and, for those found through a dead row, their estimated distance. */
+typedef struct Found
+{
+	uint32		number;
+	float		distance;
+} Found;
+
+static int
+compare_found(const void *a, const void *b)
+{
+	const Found *x = a;
+	const Found *y = b;
+
+	if (x->distance != y->distance)
+		return x->distance < y->distance ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static void
+add_found(Vacuum *vacuum, const HnswRow *row, uint32 self, Found **found, int *n, int *size)
+{
+	HnswSearch *search = &vacuum->insert->search;
+
+	hnsw_slot_distances(vacuum->insert, vacuum->insert->x, search->code, row,
+						search->estimates);
+	for (int i = 0; i < row->nneighbors; i++)
+	{
+		if (row->neighbors[i] == self || is_dead(vacuum, row->neighbors[i]))
+			continue;
+		if (*n == *size)
+		{
+			*size *= 2;
+			*found = repalloc(*found, sizeof(Found) * *size);
+		}
+		(*found)[*n].number = row->neighbors[i];
+		(*found)[*n].distance = search->estimates[i];
+		(*n)++;
+	}
+}
+
+/* Write the list in insert->image to the row, unless it changed since it was read as `old`. */
+static bool
+write_list(Vacuum *vacuum, uint32 number, const HnswRow *old)
+{
+	const HnswMeta *meta = &vacuum->meta;
+	const HnswRow *image = vacuum->insert->image;
+	const char *codes = HnswRowCodes(meta, image);
+	Size		offset = HNSW_ROW_HEADER(meta) + meta->own_size;
+	HnswWrite	write;
+
+	hnsw_write_begin(&write, vacuum->index, meta, number);
+	if (HnswRowStateOf(write.row) != HNSW_ROW_LIVE ||
+		write.row->nneighbors != old->nneighbors || write.row->nkept != old->nkept ||
+		memcmp(write.row->neighbors, old->neighbors, sizeof(uint32) * old->nneighbors) != 0)
+	{
+		hnsw_write_abort(&write);
+		return false;
+	}
+	write.row->nneighbors = image->nneighbors;
+	write.row->nkept = image->nkept;
+	if (meta->span == 1)
+	{
+		memcpy(write.row->neighbors, image->neighbors, sizeof(uint32) * image->nneighbors);
+		hnsw_write_bytes(&write, offset, codes, meta->code_size * image->nneighbors);
+		hnsw_write_end(&write);
+		return true;
+	}
+
+	/* a wide row takes a record a slot; a list that is half old is a list, too */
+	write.row->nneighbors = Min(image->nneighbors, old->nneighbors);
+	for (int i = 0; i < image->nneighbors; i++)
+	{
+		write.row->neighbors[i] = image->neighbors[i];
+		write.row->nneighbors = Max(write.row->nneighbors, i + 1);
+		hnsw_write_bytes(&write, offset + i * meta->code_size, codes + i * meta->code_size,
+						 meta->code_size);
+		hnsw_write_end(&write);
+		hnsw_write_begin(&write, vacuum->index, meta, number);
+	}
+	write.row->nneighbors = image->nneighbors;
+	hnsw_write_end(&write);
+	return true;
+}
+
+/* Give a row a list without dead ones. */
+static void
+repair_row(Vacuum *vacuum, uint32 number)
+{
+	HnswInsert *insert = vacuum->insert;
+	HnswSearch *search = &insert->search;
+	const HnswMeta *meta = &vacuum->meta;
+	HnswRow    *copy = palloc(meta->row_size);
+	int			size = 256;
+	Found	   *found = palloc(sizeof(Found) * size);
+
+	for (;;)
+	{
+		const HnswRow *row;
+		int			n = 0;
+		int			limit = Max(meta->ef_construction, meta->slots);
+
+		CHECK_FOR_INTERRUPTS();
+		row = hnsw_read(&search->read, vacuum->index, meta, number);
+		memcpy(copy, row, meta->row_size);
+		hnsw_read_unlock(&search->read);
+		if (HnswRowStateOf(copy) != HNSW_ROW_LIVE)
+			break;
+		vdist_quant_decode(&insert->own, HnswRowOwn(meta, copy), insert->x);
+		if (meta->metric != VDIST_METRIC_IP)
+			vdist_quant_query_code(&insert->own, HnswRowOwn(meta, copy), &insert->code,
+								   search->code, search->scratch);
+
+		add_found(vacuum, copy, number, &found, &n, &size);
+		for (int i = 0; i < copy->nneighbors; i++)
+		{
+			if (!is_dead(vacuum, copy->neighbors[i]))
+				continue;
+			row = hnsw_read(&search->read, vacuum->index, meta, copy->neighbors[i]);
+			if (HnswRowStateOf(row) == HNSW_ROW_DEAD)
+				add_found(vacuum, row, number, &found, &n, &size);
+			hnsw_read_unlock(&search->read);
+		}
+		qsort(found, n, sizeof(Found), compare_found);
+
+		insert->ncandidates = 0;
+		for (int i = 0; i < n && insert->ncandidates < limit; i++)
+		{
+			if (i > 0 && found[i].number == found[i - 1].number)
+				continue;
+			row = hnsw_read(&search->read, vacuum->index, meta, found[i].number);
+			if (HnswRowStateOf(row) == HNSW_ROW_LIVE)
+				hnsw_candidate_add(insert, found[i].number, row);
+			hnsw_read_unlock(&search->read);
+		}
+		hnsw_read_end(&search->read);
+		hnsw_choose_neighbors(insert);
+		if (write_list(vacuum, number, copy))
+			break;
+	}
+	hnsw_read_end(&search->read);
+}
+
+static void
+repair_pass(Vacuum *vacuum)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(vacuum->index);
+	uint32	   *todo = palloc(sizeof(uint32) * vacuum->meta.rows_per_page);
+
+	vacuum->insert = hnsw_insert_begin(vacuum->index);
+	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks; block++)
+	{
+		Buffer		buffer;
+		Page		page;
+		int			ntodo = 0;
+
+		vdist_vacuum_delay_point();
+		buffer = ReadBufferExtended(vacuum->index, MAIN_FORKNUM, block, RBM_NORMAL,
+									vacuum->strategy);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		page = graph_page(buffer);
+		for (int i = 0; page != NULL && i < vacuum->meta.rows_per_page; i++)
+		{
+			HnswRow    *row = page_row(vacuum, page, i);
+
+			if (HnswRowStateOf(row) != HNSW_ROW_LIVE)
+				continue;
+			for (int j = 0; j < Min(row->nneighbors, vacuum->meta.slots); j++)
+				if (is_dead(vacuum, row->neighbors[j]))
+				{
+					todo[ntodo++] = block * vacuum->meta.rows_per_page + i;
+					break;
+				}
+		}
+		UnlockReleaseBuffer(buffer);
+		for (int i = 0; i < ntodo; i++)
+		{
+			MemoryContext old = MemoryContextSwitchTo(vacuum->row_context);
+
+			repair_row(vacuum, todo[i]);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(vacuum->row_context);
+		}
+	}
+}
+
+/* ---- third pass: routing and free rows ---- */
+
+/* Take dead rows out of the routing pages; returns how many are left. */
+static uint32
+clean_routing(Vacuum *vacuum)
+{
+	Buffer		meta_buffer = ReadBuffer(vacuum->index, HNSW_META_BLOCK);
+	Size		entry = sizeof(uint32) + vacuum->meta.code_size;
+	BlockNumber block;
+	uint32		count;
+
+	LockBuffer(meta_buffer, BUFFER_LOCK_EXCLUSIVE);
+	block = HnswPageMeta(BufferGetPage(meta_buffer))->routing_block;
+	count = HnswPageMeta(BufferGetPage(meta_buffer))->routing_count;
+	while (BlockNumberIsValid(block))
+	{
+		Buffer		buffer = ReadBuffer(vacuum->index, block);
+		GenericXLogState *xlog = GenericXLogStart(vacuum->index);
+		HnswRouting *routing;
+		char	   *entries;
+		uint32		left = 0;
+
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		hnsw_page_check(vacuum->index, buffer, HNSW_PAGE_ROUTING);
+		routing = HnswPageRouting(GenericXLogRegisterBuffer(xlog, buffer, 0));
+		entries = (char *) (routing + 1);
+		block = routing->next;
+		for (uint32 i = 0; i < routing->count; i++)
+		{
+			uint32		number;
+
+			memcpy(&number, entries + i * entry, sizeof(number));
+			if (is_dead(vacuum, number))
+				continue;
+			memmove(entries + left * entry, entries + i * entry, entry);
+			left++;
+		}
+		if (left < routing->count)
+		{
+			HnswMeta   *meta = HnswPageMeta(GenericXLogRegisterBuffer(xlog, meta_buffer, 0));
+
+			count -= routing->count - left;
+			meta->routing_count = count;
+			meta->routing_version++;
+			routing->count = left;
+			GenericXLogFinish(xlog);
+		}
+		else
+			GenericXLogAbort(xlog);
+		UnlockReleaseBuffer(buffer);
+	}
+	UnlockReleaseBuffer(meta_buffer);
+	return count;
+}
+
+/* Replace lost routing rows by some that are alive. */
+static void
+add_routing(Vacuum *vacuum, uint32 number)
+{
+	HnswInsert *insert = vacuum->insert;
+	HnswSearch *search = &insert->search;
+	const HnswRow *row = hnsw_read(&search->read, vacuum->index, &vacuum->meta, number);
+	bool		live = HnswRowStateOf(row) == HNSW_ROW_LIVE;
+
+	if (live)
+		vdist_quant_recode(&insert->own, HnswRowOwn(&vacuum->meta, row), &insert->code,
+						   insert->new_code, search->scratch);
+	hnsw_read_unlock(&search->read);
+	hnsw_read_end(&search->read);
+	if (live)
+		hnsw_routing_add(vacuum->index, &vacuum->meta, number, insert->new_code, false);
+}
+
+static void
+free_pass(Vacuum *vacuum)
+{
+	const HnswMeta *meta = &vacuum->meta;
+	BlockNumber nblocks = RelationGetNumberOfBlocks(vacuum->index);
+
+	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks; block++)
+	{
+		Buffer		buffer;
+		Page		page;
+		bool		found = false;
+		bool		space = false;
+		uint32		routing = HNSW_NO_ROW;
+
+		vdist_vacuum_delay_point();
+		buffer = ReadBufferExtended(vacuum->index, MAIN_FORKNUM, block, RBM_NORMAL,
+									vacuum->strategy);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		if (PageIsNew(BufferGetPage(buffer)))
+			space = meta->span == 1;
+		page = graph_page(buffer);
+		for (int pass = 0; page != NULL && pass < 2; pass++)
+		{
+			GenericXLogState *xlog = NULL;
+
+			if (pass == 1)
+			{
+				if (!found)
+					break;
+				xlog = GenericXLogStart(vacuum->index);
+				page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+			}
+			for (int i = 0; i < meta->rows_per_page; i++)
+			{
+				HnswRow    *row = page_row(vacuum, page, i);
+				uint32		number = block * meta->rows_per_page + i;
+				HnswRowState state = HnswRowStateOf(row);
+
+				if ((state == HNSW_ROW_DEAD && is_dead(vacuum, number)) ||
+					(state == HNSW_ROW_TIDS && is_dead(vacuum, ((HnswTids *) row)->owner)))
+				{
+					found = true;
+					space = true;
+					if (pass == 1)
+						row->state = HNSW_ROW_FREE;
+				}
+				else if (state == HNSW_ROW_FREE)
+					space = true;
+				else if (state == HNSW_ROW_LIVE && vacuum->routing_stride > 0 &&
+						 murmurhash32(number) % vacuum->routing_stride == 0)
+					routing = number;
+			}
+			if (xlog != NULL)
+				GenericXLogFinish(xlog);
+		}
+		UnlockReleaseBuffer(buffer);
+		if (space)
+			RecordPageWithFreeSpace(vacuum->index, block, BLCKSZ / 2);
+		if (routing != HNSW_NO_ROW)
+			add_routing(vacuum, routing);
+	}
+	IndexFreeSpaceMapVacuum(vacuum->index);
+}
 
 IndexBulkDeleteResult *
 hnsw_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 				 IndexBulkDeleteCallback callback, void *state)
 {
+	Vacuum		vacuum = {0};
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw vacuum",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+
+	if (stats == NULL)
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+	stats->num_index_tuples = 0;
+
+	old = MemoryContextSwitchTo(context);
+	vacuum.index = info->index;
+	vacuum.strategy = info->strategy;
+	vacuum.meta = hnsw_cache(info->index)->meta;
+	vacuum.stats = stats;
+	vacuum.callback = callback;
+	vacuum.callback_state = state;
+	vacuum.dead_rows = (uint64) RelationGetNumberOfBlocks(info->index) *
+		vacuum.meta.rows_per_page + 8;
+	vacuum.dead = MemoryContextAllocExtended(context, vacuum.dead_rows / 8 + 1,
+											 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	vacuum.owners_size = 64;
+	vacuum.owners = palloc(sizeof(uint32) * vacuum.owners_size);
+	vacuum.row_context = AllocSetContextCreate(context, "vdist_hnsw vacuum row",
+											   ALLOCSET_DEFAULT_SIZES);
+
+	remove_pass(&vacuum);
+	chain_pass(&vacuum);
+	if (vacuum.ndead > 0)
+	{
+		uint32		routing;
+
+		/* inserts that began before the dead were marked may link to them until here */
+		LockPage(info->index, HNSW_META_BLOCK, ExclusiveLock);
+		UnlockPage(info->index, HNSW_META_BLOCK, ExclusiveLock);
+
+		repair_pass(&vacuum);
+		routing = clean_routing(&vacuum);
+		if (routing < vacuum.meta.routing_count)
+			vacuum.routing_stride = Max(stats->num_index_tuples / HNSW_MAX_ROUTING, 1);
+		free_pass(&vacuum);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 	return stats;
 }
 
 IndexBulkDeleteResult *
 hnsw_vacuum_cleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
+	if (info->analyze_only)
+		return stats;
+	if (stats == NULL)
+	{
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+		stats->num_index_tuples = info->num_heap_tuples;
+		stats->estimated_count = info->estimated_count;
+	}
+	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	return stats;
 }
