@@ -40,7 +40,9 @@ is("@missing", '', 'typedefs.list knows every type (make typedefs)');
 
 SKIP:
 {
-	skip 'pg_bsd_indent is not installed', 1 if !grep { -x "$_/pg_bsd_indent" } split /:/, $ENV{PATH};
+	# Others indent a few things otherwise; this is the one of Debian 12.
+	my $version = qx{pg_bsd_indent --version 2>/dev/null} // '';
+	skip 'pg_bsd_indent 2.1.1 is not installed', 1 if $version !~ /2\.1\.1/;
 	my $diff = qx{test/indent 2>&1};
 	is($diff, '', 'indentation (make format)');
 }

@@ -76,7 +76,7 @@ problem(Check *check, const char *format,...)
 {
 	Datum		values[1];
 	bool		nulls[1] = {false};
-	char		text[256];
+	char text[	256];
 	va_list		args;
 
 	if (++check->problems > MAX_PROBLEMS)
@@ -152,7 +152,7 @@ vdist_hnsw_info(PG_FUNCTION_ARGS)
 /* ---- index_check ---- */
 
 static void
-add_tids(Check *check, uint32 number, const ItemPointerData *tids, int n)
+add_tids(Check *check, uint32 number, const ItemPointerData * tids, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
@@ -174,7 +174,7 @@ check_pages(Check *check)
 	BlockNumber nblocks = RelationGetNumberOfBlocks(check->index);
 	BlockNumber rest = 0;
 	int			room = (Min(meta->row_size, HNSW_PAGE_ROOM) - offsetof(HnswTids, tids)) /
-		sizeof(ItemPointerData);
+	sizeof(ItemPointerData);
 
 	check->nrows = (uint64) nblocks * meta->rows_per_page;
 	check->state = MemoryContextAllocHuge(CurrentMemoryContext, check->nrows + 1);

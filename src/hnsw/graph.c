@@ -193,7 +193,7 @@ hnsw_search_run(HnswSearch *search)
 			for (int i = 0; i < n; i++)
 			{
 				uint64		key = hnsw_key(search->estimates[i],
-												row->neighbors[search->which[i]]);
+										   row->neighbors[search->which[i]]);
 
 				if (key < bound)
 				{

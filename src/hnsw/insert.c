@@ -276,7 +276,7 @@ hnsw_choose_neighbors(HnswInsert *insert)
  */
 void
 hnsw_slot_distances(HnswInsert *insert, const float *x, const VdistQuantQuery *query,
-			   const HnswRow *row, float *distance)
+					const HnswRow *row, float *distance)
 {
 	const HnswMeta *meta = &insert->meta;
 	const char *codes = HnswRowCodes(meta, row);

@@ -37,7 +37,7 @@ typedef struct Vacuum
 
 	HnswInsert *insert;
 	MemoryContext row_context;
-	uint32		routing_stride;	/* one row in that many becomes a routing row; 0 none */
+	uint32		routing_stride; /* one row in that many becomes a routing row; 0 none */
 } Vacuum;
 
 static inline bool
@@ -228,7 +228,7 @@ count_chain(Vacuum *vacuum, HnswRead *read, uint32 owner, uint32 more)
 	while (more != HNSW_NO_ROW)
 	{
 		const HnswTids *tids = (const HnswTids *)
-			hnsw_read(read, vacuum->index, &vacuum->meta, more);
+		hnsw_read(read, vacuum->index, &vacuum->meta, more);
 
 		more = HNSW_NO_ROW;
 		if (tids->state == HNSW_ROW_TIDS && tids->owner == owner)

@@ -68,7 +68,7 @@ SQL
 $cluster->sql($everything . <<'SQL' . $definition);
 INSERT INTO things (name, embedding, prices, share)
   SELECT CASE WHEN i % 7 = 0 THEN E'tab\t, \\N and \n' || i ELSE 'name ' || i END,
-    CASE WHEN i % 5 <> 0 THEN ARRAY[i, 2 * i, -i]::real[]::vector END, ARRAY[i, NULL, 0.25], i % 100
+	CASE WHEN i % 5 <> 0 THEN ARRAY[i, 2 * i, -i]::real[]::vector END, ARRAY[i, NULL, 0.25], i % 100
   FROM generate_series(1, 2000) i;
 SQL
 $cluster->sql('CREATE TABLE original AS SELECT * FROM things');
