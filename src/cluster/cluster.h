@@ -393,6 +393,7 @@ struct VdistConn
 	bool		lost;			/* went away with work of this transaction */
 	int			depth;			/* 0 no remote transaction, 1 open, n: savepoints up to level n */
 	int			release;		/* savepoints from this level up are over; 0 none */
+	bool		stream_savepoint;	/* the rows under way have a savepoint of their own */
 
 	/* what is under way */
 	char	   *expect;			/* queue of VdistExpect, expect_pos … expect_len */
@@ -457,6 +458,15 @@ extern void vdist_conn_send_text(VdistConn *conn, const char *sql);
 extern void vdist_conns_quiesce(int n, VdistConn **conns, bool cancel, TimestampTz deadline);
 extern void vdist_fanout_forget(VdistConn *conn);
 
+/* spool.c */
+typedef struct VdistSpool VdistSpool;
+
+extern VdistSpool *vdist_spool_make(const PGresult *first);
+extern void vdist_spool_put(VdistSpool *spool, const PGresult *result);
+extern void vdist_spool_rewind(VdistSpool *spool);
+extern PGresult *vdist_spool_get(VdistSpool *spool);
+extern void vdist_spool_free(VdistSpool *spool);
+
 /* copy.c */
 extern void vdist_copy_finish(VdistConn *conn);
 extern void vdist_copy_forget(VdistConn *conn);
@@ -464,5 +474,6 @@ extern void vdist_copy_forget(VdistConn *conn);
 /* xact.c */
 extern void vdist_xact_use(VdistConn *conn, VdistAccess access);
 extern List *vdist_xact_prelude(VdistConn *conn);
+extern void vdist_xact_end_stream(int n, VdistConn **conns);
 
 #endif							/* VDIST_CLUSTER_H */

@@ -513,6 +513,7 @@ vdist_conn_close(VdistConn *conn)
 		conn->lost = true;
 	conn->depth = 0;
 	conn->release = 0;
+	conn->stream_savepoint = false;
 }
 
 /*

@@ -42,6 +42,8 @@ typedef struct VdistSlot
 	PGresult   *current;		/* handed out */
 	VdistPiece *first;			/* arrived, not yet handed out */
 	VdistPiece *last;
+	Size		queued;			/* bytes of those */
+	VdistSpool *spool;			/* rows that come after them */
 	bool		done;			/* nothing more will arrive */
 	bool		forgotten;		/* connection closed or rolled back under us */
 	int64		bytes;
@@ -441,18 +443,35 @@ finish_slot(VdistSlot *slot)
 	slot->msec = INSTR_TIME_GET_MILLISEC(now);
 }
 
+/*
+ * Keep a piece until it is asked for, it or its rows. Rows that must wait because their connection is
+ * wanted go to disk past work_mem.
+ */
 static void
 queue_piece(VdistFanout *fanout, VdistSlot *slot, PGresult *result)
 {
-	VdistPiece *piece = MemoryContextAlloc(fanout->context, sizeof(VdistPiece));
+	MemoryContext old = MemoryContextSwitchTo(fanout->context);
+	bool		spooled = PQresultStatus(result) != PGRES_FATAL_ERROR && slot->conn->stream;
 
-	piece->next = NULL;
-	piece->result = result;
-	if (slot->last != NULL)
-		slot->last->next = piece;
+	if (spooled && slot->spool == NULL && slot->queued > (Size) work_mem * 1024)
+		slot->spool = vdist_spool_make(result);
+	spooled = spooled && slot->spool != NULL;
+	if (spooled)
+		vdist_spool_put(slot->spool, result);
 	else
-		slot->first = piece;
-	slot->last = piece;
+	{
+		VdistPiece *piece = palloc(sizeof(VdistPiece));
+
+		piece->next = NULL;
+		piece->result = result;
+		if (slot->last != NULL)
+			slot->last->next = piece;
+		else
+			slot->first = piece;
+		slot->last = piece;
+		slot->queued += PQresultMemorySize(result);
+	}
+	MemoryContextSwitchTo(old);
 	if (slot->request && slot->request->measure)
 	{
 		int			nfields = PQnfields(result);
@@ -464,6 +483,8 @@ queue_piece(VdistFanout *fanout, VdistSlot *slot, PGresult *result)
 			for (j = 0; j < nfields; j++)
 				slot->bytes += PQgetlength(result, i, j);
 	}
+	if (spooled)
+		PQclear(result);
 }
 
 /*
@@ -482,6 +503,8 @@ try_pump(VdistFanout *fanout, VdistSlot *slot, bool all)
 
 		if (step == VDIST_STEP_IDLE)
 		{
+			if (slot->spool != NULL)
+				vdist_spool_rewind(slot->spool);
 			finish_slot(slot);
 			conn->fanout = NULL;
 			conn->sql = NULL;
@@ -762,6 +785,13 @@ send_request(VdistConn *conn, const VdistRequest *request, uint64 generation)
 		send_settings(conn, generation);
 	foreach(lc, vdist_xact_prelude(conn))
 		send_command(conn, lfirst(lc), VDIST_EXPECT_COMMAND);
+
+	/* So that the stream can be cancelled without the transaction. Locks must not be rolled back. */
+	if (request->stream && !request->locks && conn->depth > 0)
+	{
+		send_command(conn, "SAVEPOINT vdist_stream", VDIST_EXPECT_COMMAND);
+		conn->stream_savepoint = true;
+	}
 	prepared = prepare(conn, request->sql);
 	for (run = 0; run < Max(request->runs, 1); run++)
 	{
@@ -824,6 +854,8 @@ free_fanout(void *arg)
 		PQclear(slot->current);
 		for (piece = slot->first; piece != NULL; piece = piece->next)
 			PQclear(piece->result);
+		if (slot->spool != NULL)
+			vdist_spool_free(slot->spool);
 	}
 }
 
@@ -882,6 +914,17 @@ take_piece(VdistSlot *slot)
 	VdistPiece *piece = slot->first;
 
 	/* Without a next piece the current one stays valid: others may be asked for meanwhile. */
+	if (piece == NULL && slot->spool != NULL && slot->conn == NULL && !slot->forgotten)
+	{
+		PGresult   *result = vdist_spool_get(slot->spool);
+
+		if (result != NULL)
+		{
+			PQclear(slot->current);
+			slot->current = result;
+		}
+		return result;
+	}
 	if (piece == NULL)
 	{
 		if (slot->forgotten)
@@ -896,6 +939,7 @@ take_piece(VdistSlot *slot)
 	if (slot->first == NULL)
 		slot->last = NULL;
 	slot->current = piece->result;
+	slot->queued -= PQresultMemorySize(piece->result);
 	pfree(piece);
 	return slot->current;
 }
@@ -976,10 +1020,10 @@ vdist_fanout_end(VdistFanout *fanout)
 			continue;
 
 		/*
-		 * A cancelled statement would abort the remote transaction, so there the rest is read.
-		 * Outside one the shard need not go on.
+		 * A cancelled statement would abort the remote transaction, so there the rest is read,
+		 * unless a savepoint was set for this.
 		 */
-		if (conn->depth > 0)
+		if (conn->depth > 0 && !conn->stream_savepoint)
 		{
 			slot->conn = NULL;
 			conn->fanout = NULL;
@@ -990,8 +1034,11 @@ vdist_fanout_end(VdistFanout *fanout)
 			cancel[ncancel++] = conn;
 	}
 	if (ncancel > 0)
+	{
 		vdist_conns_quiesce(ncancel, cancel, true,
 							TimestampTzPlusMilliseconds(GetCurrentTimestamp(), QUIESCE_MS));
+		vdist_xact_end_stream(ncancel, cancel);
+	}
 	MemoryContextDelete(fanout->context);
 }
 

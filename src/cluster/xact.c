@@ -48,9 +48,13 @@ vdist_xact_prelude(VdistConn *conn)
 		return NIL;
 	if (conn->release > 0)
 	{
+		/* Takes with it the savepoint of a stream, which is younger. */
 		commands = lappend(commands, psprintf("RELEASE SAVEPOINT s%d", conn->release));
 		conn->release = 0;
 	}
+	else if (conn->stream_savepoint)
+		commands = lappend(commands, pstrdup("RELEASE SAVEPOINT vdist_stream"));
+	conn->stream_savepoint = false;
 	if (conn->depth == 0)
 	{
 		const char *isolation;
@@ -110,6 +114,7 @@ forget_transaction(void)
 		conn->lost = false;
 		conn->depth = 0;
 		conn->release = 0;
+		conn->stream_savepoint = false;
 	}
 	vdist_conn_close_invalidated();
 }
@@ -334,6 +339,33 @@ abort_all(void)
 	pfree(conns);
 }
 
+/* Streams inside transactions were cancelled: the transactions go on from before them. No error. */
+void
+vdist_xact_end_stream(int n, VdistConn **conns)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ABORT_MS);
+	VdistConn **open = palloc(n * sizeof(VdistConn *));
+	int			nopen = 0;
+	int			i;
+
+	for (i = 0; i < n; i++)
+		if (conns[i]->pg != NULL && conns[i]->depth > 0)
+			open[nopen++] = conns[i];
+	if (nopen > 0)
+	{
+		send_quietly(nopen, open,
+					 "ROLLBACK TO SAVEPOINT vdist_stream; RELEASE SAVEPOINT vdist_stream");
+		vdist_conns_quiesce(nopen, open, false, deadline);
+	}
+	for (i = 0; i < nopen; i++)
+	{
+		open[i]->stream_savepoint = false;
+		if (open[i]->pg != NULL && PQtransactionStatus(open[i]->pg) != PQTRANS_INTRANS)
+			vdist_conn_close(open[i]);
+	}
+	pfree(open);
+}
+
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
@@ -434,6 +466,7 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId 
 		}
 		conns[i]->depth = level - 1;
 		conns[i]->release = 0;
+		conns[i]->stream_savepoint = false;
 		conns[i]->settings = 0;
 	}
 	pfree(conns);
