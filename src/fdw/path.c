@@ -370,6 +370,10 @@ vdist_get_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *in
 		planner_rt_fetch(relid, root)->inh)
 		return;
 	info = rel->fdw_private;
+
+	/* A table excluded by its conditions was never sized. */
+	if (info == NULL || IS_DUMMY_REL(rel))
+		return;
 	if (info->local_conds != NIL || !bms_is_empty(rel->lateral_relids) ||
 		!shards_can_sort(root->sort_pathkeys, rel) ||
 		!target_can_be_scanned(target->exprs, relid))

@@ -132,6 +132,13 @@ add_base_columns(PlanBuild *build, List *local_exprs)
 
 		if (attno == SelfItemPointerAttributeNumber)
 			add_ctid(build, attno);
+		else if (attno < 0 && attno != TableOidAttributeNumber)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("system column \"%s\" of distributed table \"%s\" cannot be read",
+							get_attname(build->info->relid, attno, false),
+							get_rel_name(build->info->relid)),
+					 errdetail("Transaction and command identifiers mean nothing outside their shard.")));
 		else if (attno > 0 &&
 				 !bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, attrs))
 			add_attribute(build, attno, attno, 0);

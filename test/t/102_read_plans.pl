@@ -193,4 +193,50 @@ SELECT count(*) FROM docs;
 COMMIT;
 EOSQL
 
+# Oddities that have failed once, or well might.
+is($cluster->sql('SELECT id FROM docs WHERE false ORDER BY id LIMIT 2'), '', 'a table excluded by its conditions');
+foreach my $sql ('SELECT xmin FROM docs', 'SELECT xmin FROM docs ORDER BY id LIMIT 1')
+{
+	($rc, $out, $err) = $cluster->try($sql);
+	like($err, qr/0A000: system column "xmin" of distributed table "docs" cannot be read/, "$sql is refused");
+}
+is($cluster->sql(<<'EOSQL'), "1\n2\n3\n4", 'a cursor outlives its transaction');
+BEGIN;
+DECLARE h CURSOR WITH HOLD FOR SELECT id FROM docs ORDER BY id;
+FETCH 2 FROM h;
+COMMIT;
+FETCH 2 FROM h;
+EOSQL
+is($cluster->sql(<<'EOSQL'), "1\n2\n3", 'a cursor outlives a savepoint');
+BEGIN;
+DECLARE c CURSOR FOR SELECT id FROM docs ORDER BY id;
+FETCH 1 FROM c;
+SAVEPOINT s;
+FETCH 1 FROM c;
+ROLLBACK TO s;
+FETCH 1 FROM c;
+COMMIT;
+EOSQL
+is($cluster->sql(<<'EOSQL'), '', 'a loop asks the shards whose rows it is reading');
+DO $$
+DECLARE
+	r record;
+	n int;
+BEGIN
+	FOR r IN SELECT id FROM docs ORDER BY id LOOP
+		SELECT count(*) INTO n FROM docs WHERE id <= r.id;
+		IF n <> r.id THEN
+			RAISE EXCEPTION 'found % rows up to %', n, r.id;
+		END IF;
+		EXIT WHEN r.id = 100;
+	END LOOP;
+END $$;
+EOSQL
+is($cluster->sql('SELECT id FROM docs ORDER BY embedding <-> NULL::vector, id LIMIT 2'), "1\n2", 'a distance to NULL');
+
+# ANALYZE: rows and columns of all shards.
+is($cluster->sql("SELECT reltuples FROM pg_class WHERE relname = 'docs'"), 400, 'ANALYZE counts the rows of all shards');
+is($cluster->sql("SELECT n_distinct, array_length(most_common_vals::text::text[], 1) FROM pg_stats WHERE tablename = 'docs' AND attname = 'kind'"),
+	'3|3', 'and samples their columns');
+
 done_testing();
