@@ -155,10 +155,16 @@ DROP SCHEMA "Sch ema";
 
 -- A distributed table and its shards stay in step.
 INSERT INTO item SELECT generate_series(1, 100);
+ALTER TABLE item SET UNLOGGED;
 SELECT vdist.create_distributed_table('item', 'id');
 SELECT * FROM vdist.tables;
 SELECT "table", shard, slots FROM vdist.placements ORDER BY shard;
 SELECT sum(result::int) FROM vdist.run_command_on_shards('SELECT count(*) FROM item');
+SELECT * FROM vdist.run_command_on_shards('SELECT relpersistence FROM pg_class WHERE relname = ''item''');
+BEGIN;
+SELECT vdist.undistribute_table('item');
+SELECT relpersistence, amname FROM pg_class c JOIN pg_am m ON m.oid = relam WHERE relname = 'item';
+ROLLBACK;
 SELECT vdist.create_distributed_table('item', 'id');
 ALTER TABLE item ADD COLUMN a int;
 ALTER FOREIGN TABLE item ADD COLUMN a int;
@@ -205,6 +211,9 @@ SELECT * FROM thing WHERE id = 1;
 CREATE VIEW things AS SELECT * FROM thing;
 SELECT vdist.undistribute_table('thing');
 DROP VIEW things;
+CREATE TRIGGER again BEFORE INSERT ON thing FOR EACH ROW EXECUTE FUNCTION noop();
+SELECT vdist.undistribute_table('thing');
+DROP TRIGGER again ON thing;
 
 -- DROP goes with its transaction.
 BEGIN;

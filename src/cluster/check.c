@@ -24,11 +24,11 @@
 #include "cluster/cluster.h"
 
 static void
-refuse(Relation rel, const char *detail, const char *hint)
+refuse(Relation rel, const char *verb, const char *detail, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot distribute table \"%s\"", RelationGetRelationName(rel)),
+			 errmsg("cannot %s table \"%s\"", verb, RelationGetRelationName(rel)),
 			 errdetail("%s", detail),
 			 errhint("%s", hint)));
 }
@@ -47,7 +47,7 @@ check_kind(Relation rel)
 				 errmsg("table \"%s\" is distributed already", name),
 				 errhint("View vdist.placements shows where its rows are.")));
 	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
-		refuse(rel, "It is partitioned.",
+		refuse(rel, "distribute", "It is partitioned.",
 			   "Copy its rows into an ordinary table, and distribute that.");
 	if (rel->rd_rel->relkind != RELKIND_RELATION)
 		ereport(ERROR,
@@ -55,18 +55,18 @@ check_kind(Relation rel)
 				 errmsg("\"%s\" is not an ordinary table", name),
 				 errhint("Only an ordinary table can be distributed.")));
 	if (rel->rd_rel->relispartition)
-		refuse(rel, "It is a partition.", "Detach it with ALTER TABLE ... DETACH PARTITION first.");
+		refuse(rel, "distribute", "It is a partition.", "Detach it with ALTER TABLE ... DETACH PARTITION first.");
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
-		refuse(rel, "It is a temporary table.", "Use a permanent table.");
+		refuse(rel, "distribute", "It is a temporary table.", "Use a permanent table.");
 	if (IsCatalogRelation(rel) ||
 		RelationGetNamespace(rel) == get_namespace_oid(VDIST_SCHEMA, false) ||
 		getExtensionOfObject(RelationRelationId, RelationGetRelid(rel)) != InvalidOid)
-		refuse(rel, "It belongs to the system or to an extension.",
+		refuse(rel, "distribute", "It belongs to the system or to an extension.",
 			   "Copy its rows into a table of your own.");
 	if (OidIsValid(rel->rd_rel->reloftype))
-		refuse(rel, "It is a typed table.", "Detach it from its type with ALTER TABLE ... NOT OF.");
+		refuse(rel, "distribute", "It is a typed table.", "Detach it from its type with ALTER TABLE ... NOT OF.");
 	if (rel->rd_rel->relrowsecurity)
-		refuse(rel, "Row-level security is enabled for it.",
+		refuse(rel, "distribute", "Row-level security is enabled for it.",
 			   "Foreign tables have none; use a view instead of policies.");
 }
 
@@ -112,7 +112,7 @@ static const struct
 		"SELECT string_agg(quote_ident(tgname), ', ') FROM pg_trigger"
 		" WHERE NOT tgisinternal AND tgrelid = %1$u",
 		"It has triggers: %s.",
-		"Drop the triggers; row triggers can be made again on the distributed table."
+		"Drop them; row triggers can be made again afterwards."
 	},
 	{
 		"SELECT string_agg(quote_ident(rulename), ', ') FROM pg_rewrite WHERE ev_class = %1$u",
@@ -133,11 +133,11 @@ static const struct
 };
 
 /* Views, functions and the like that name the table would lose it when its kind changes. */
-void
-vdist_check_dependents(Oid relid, const char *verb)
+static void
+check_dependents(Relation rel, const char *verb)
 {
-	VdistRows  *rows = vdist_tabledef(NULL, VDIST_DEF_DEPENDENTS, vdist_relation_name(relid),
-									  NULL, NULL);
+	VdistRows  *rows = vdist_tabledef(NULL, VDIST_DEF_DEPENDENTS,
+									  vdist_relation_name(RelationGetRelid(rel)), NULL, NULL);
 	StringInfoData list;
 
 	if (rows->nrows == 0)
@@ -148,13 +148,13 @@ vdist_check_dependents(Oid relid, const char *verb)
 	ereport(ERROR,
 			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 			 errmsg("cannot %s table \"%s\" because other objects depend on it", verb,
-					get_rel_name(relid)),
+					RelationGetRelationName(rel)),
 			 errdetail("These depend on it: %s.", list.data),
 			 errhint("Drop them first and create them again afterwards.")));
 }
 
-static void
-check_attachments(Relation rel)
+void
+vdist_check_attachments(Relation rel, const char *verb)
 {
 	for (size_t i = 0; i < lengthof(hindrances); i++)
 	{
@@ -162,9 +162,11 @@ check_attachments(Relation rel)
 													 RelationGetRelid(rel)));
 
 		if (VDIST_CELL(rows, 0, 0) != NULL)
-			refuse(rel, psprintf(hindrances[i].detail, VDIST_CELL(rows, 0, 0)),
+			refuse(rel, verb, psprintf(hindrances[i].detail, VDIST_CELL(rows, 0, 0)),
 				   hindrances[i].hint);
 	}
+	check_dependents(rel, verb);
+	CheckTableNotInUse(rel, psprintf("%s table", verb));
 }
 
 /* ---- uniqueness ---- */
@@ -234,8 +236,7 @@ vdist_check_distributable(Relation rel, const char *column)
 	Form_pg_attribute attribute;
 
 	check_kind(rel);
-	check_attachments(rel);
-	vdist_check_dependents(RelationGetRelid(rel), "distribute");
+	vdist_check_attachments(rel, "distribute");
 
 	key = get_attnum(RelationGetRelid(rel), column);
 	if (key == InvalidAttrNumber)
@@ -264,6 +265,5 @@ vdist_check_distributable(Relation rel, const char *column)
 				 errhint("Declare it with ALTER TABLE ... ALTER COLUMN %s SET NOT NULL.",
 						 quote_identifier(column))));
 	check_uniqueness(rel, key, column);
-	CheckTableNotInUse(rel, "distribute table");
 	return key;
 }

@@ -321,8 +321,8 @@ extern void vdist_catalog_path_end(int level);
 /* Error unless rel, locked, can be distributed by this column; returns its number. */
 extern AttrNumber vdist_check_distributable(Relation rel, const char *column);
 
-/* Error when views and the like depend on the table; verb says what cannot be done therefore. */
-extern void vdist_check_dependents(Oid relid, const char *verb);
+/* Error when something hangs on the table that would be lost; verb says what cannot be done. */
+extern void vdist_check_attachments(Relation rel, const char *verb);
 
 /* ---- load.c: rows of a local table to their shards ---- */
 
@@ -343,12 +343,12 @@ extern Relation vdist_lock_own_table(Oid relid);
  */
 extern void vdist_run_here(Oid role, const char *sql);
 
-/* The rows of VDIST_DEF_COLUMNS as one list. */
-extern char *vdist_join_columns(const VdistRows *rows);
+/* CREATE TABLE from the rows of VDIST_DEF_COLUMNS and VDIST_DEF_KIND. */
+extern char *vdist_create_statement(const char *name, const VdistRows *columns,
+									const VdistRows *kind);
 
 /* DROP the old table, run create, give the new one of that name its definition; returns its OID. */
-extern Oid	vdist_replace_here(Oid source, const char *create, const char *kind,
-							   const char *storage);
+extern Oid	vdist_replace_here(Oid source, const char *create, const char *kind);
 
 /* DROP the table of this quoted name on n shards, with the transaction. */
 extern void vdist_drop_on_shards(int n, VdistConn **conns, const char *name);

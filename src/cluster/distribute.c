@@ -17,6 +17,7 @@
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -68,8 +69,8 @@ append_for_shard(StringInfo sql, const VdistRows *rows)
 			appendStringInfo(sql, "%s;\n", VDIST_CELL(rows, i, 1));
 }
 
-char *
-vdist_join_columns(const VdistRows *rows)
+static char *
+join_columns(const VdistRows *rows)
 {
 	StringInfoData list;
 
@@ -77,6 +78,18 @@ vdist_join_columns(const VdistRows *rows)
 	for (int i = 0; i < rows->nrows; i++)
 		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", VDIST_CELL(rows, i, 0));
 	return list.data;
+}
+
+/* CREATE TABLE from the rows of VDIST_DEF_COLUMNS and VDIST_DEF_KIND; trusts only the former. */
+char *
+vdist_create_statement(const char *name, const VdistRows *columns, const VdistRows *kind)
+{
+	bool		unlogged = strcmp(VDIST_CELL(kind, 0, 0), "t") == 0;
+	const char *method = VDIST_CELL(kind, 0, 1);
+
+	return psprintf("CREATE %sTABLE %s (%s)%s%s", unlogged ? "UNLOGGED " : "", name,
+					join_columns(columns), method != NULL ? " USING " : "",
+					method != NULL ? quote_identifier(method) : "");
 }
 
 void
@@ -130,7 +143,6 @@ static void
 create_on_shards(int n, VdistConn **conns, const char *name, const char *schema)
 {
 	bool	   *schema_missing = palloc0(n * sizeof(bool));
-	VdistRows  *kind = vdist_tabledef(NULL, VDIST_DEF_KIND, name, NULL, NULL);
 	StringInfoData sql;
 
 	check_shard_types(n, conns, name, schema, schema_missing);
@@ -139,10 +151,10 @@ create_on_shards(int n, VdistConn **conns, const char *name, const char *schema)
 			vdist_fanout_command(1, &conns[i], psprintf("CREATE SCHEMA %s", quote_identifier(schema)));
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "CREATE %sTABLE %s (%s)%s;\n", VDIST_CELL(kind, 0, 0), name,
-					 vdist_join_columns(vdist_tabledef(NULL, VDIST_DEF_COLUMNS, name, "shard",
-													   NULL)),
-					 VDIST_CELL(kind, 0, 1));
+	appendStringInfo(&sql, "%s;\n",
+					 vdist_create_statement(name, vdist_tabledef(NULL, VDIST_DEF_COLUMNS, name,
+																 "shard", NULL),
+											vdist_tabledef(NULL, VDIST_DEF_KIND, name, NULL, NULL)));
 	append_for_shard(&sql, vdist_tabledef(NULL, VDIST_DEF_BEFORE, name, name, NULL));
 	vdist_fanout_command(n, conns, sql.data);
 }
@@ -273,11 +285,10 @@ finish_here(const char *name, const char *owner, const char *checks, const char 
 /*
  * Put a new table of kind "TABLE" or "FOREIGN TABLE" in the place of `source`, whose definition it
  * gets: create is the statement that makes it (or gives it its name), which runs when the old one
- * is gone; storage are statements of its own, run after the columns' and before the comments. Returns
- * the OID.
+ * is gone. Returns the OID.
  */
 Oid
-vdist_replace_here(Oid source, const char *create, const char *kind, const char *storage)
+vdist_replace_here(Oid source, const char *create, const char *kind)
 {
 	char	   *name = vdist_relation_name(source);
 	char	   *schema = get_namespace_name(get_rel_namespace(source));
@@ -298,7 +309,6 @@ vdist_replace_here(Oid source, const char *create, const char *kind, const char 
 	for (int i = 0; i < before->nrows; i++)
 		if (VDIST_CELL(before, i, 0)[0] == 't')
 			appendStringInfo(&statements, "%s;\n", VDIST_CELL(before, i, 1));
-	appendStringInfoString(&statements, storage);
 	for (int i = 0; i < after->nrows; i++)
 		if (VDIST_CELL(after, i, 0)[0] == 't')
 			appendStringInfo(strcmp(VDIST_CELL(after, i, 2), VDIST_DEF_CHECK) == 0 ?
@@ -335,6 +345,13 @@ usable_shards(Oid **servers, char ***names)
 	{
 		ForeignServer *server = list_nth(shards, i);
 
+		/* From here on it cannot be dropped or renamed. */
+		LockDatabaseObject(ForeignServerRelationId, server->serverid, 0, AccessShareLock);
+		if (get_foreign_server_oid(server->servername, true) != server->serverid)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("shard \"%s\" was removed or renamed at the same moment",
+							server->servername)));
 		if (vdist_server_aclcheck(server->serverid, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
 			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, server->servername);
 		(*servers)[i] = server->serverid;
@@ -398,8 +415,8 @@ vdist_create_distributed_table(PG_FUNCTION_ARGS)
 	relation_close(rel, NoLock);
 	foreign = vdist_replace_here(relid,
 								 psprintf("CREATE FOREIGN TABLE %s (%s) SERVER " VDIST_FDW_SERVER,
-										  name, vdist_join_columns(columns)),
-								 "FOREIGN TABLE", "");
+										  name, join_columns(columns)),
+								 "FOREIGN TABLE");
 	/* Planners may know the size before the first ANALYZE. */
 	vdist_run_here(InvalidOid, psprintf("UPDATE pg_catalog.pg_class SET reltuples = %lld WHERE oid = %u",
 										(long long) rows, foreign));

@@ -38,10 +38,9 @@ static const char *const columns_query =
 " WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped"
 " ORDER BY a.attnum";
 
-/* $1 the table: UNLOGGED or nothing, access method. */
+/* $1 the table: whether it is unlogged, access method. */
 static const char *const kind_query =
-"SELECT CASE c.relpersistence WHEN 'u' THEN 'UNLOGGED ' ELSE '' END,"
-"  CASE WHEN m.amname <> 'heap' THEN format(' USING %I', m.amname) ELSE '' END"
+"SELECT c.relpersistence = 'u', m.amname"
 " FROM pg_class c LEFT JOIN pg_am m ON m.oid = c.relam WHERE c.oid = $1::text::regclass";
 
 /* $1 the table: its types as a text array, for a shard to say which it lacks. */

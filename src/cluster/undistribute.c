@@ -7,11 +7,11 @@
 
 #include "access/relation.h"
 #include "catalog/namespace.h"
-#include "commands/tablecmds.h"
 #include "executor/spi.h"
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "parser/parser.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -20,17 +20,30 @@
 
 PG_FUNCTION_INFO_V1(vdist_undistribute_table);
 
-/* Those of rows (foreign too, statement) that only ordinary tables have. */
-static char *
-storage_statements(const VdistRows *rows)
+/*
+ * Run those of a shard's statements that only ordinary tables have. They come from another server:
+ * they get no more rights than the user has, and may only be what was asked for.
+ */
+static void
+run_from_shard(const VdistRows *rows)
 {
-	StringInfoData sql;
-
-	initStringInfo(&sql);
 	for (int i = 0; i < rows->nrows; i++)
-		if (VDIST_CELL(rows, i, 0)[0] != 't')
-			appendStringInfo(&sql, "%s;\n", VDIST_CELL(rows, i, 1));
-	return sql.data;
+	{
+		List	   *statements;
+		Node	   *stmt;
+
+		if (VDIST_CELL(rows, i, 0)[0] == 't')
+			continue;
+		statements = raw_parser(VDIST_CELL(rows, i, 1), RAW_PARSE_DEFAULT);
+		stmt = statements != NIL ? linitial_node(RawStmt, statements)->stmt : NULL;
+		if (list_length(statements) != 1 ||
+			(!IsA(stmt, AlterTableStmt) && !IsA(stmt, IndexStmt) && !IsA(stmt, CommentStmt)))
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_ERROR),
+					 errmsg("a shard gave an unexpected definition of the table"),
+					 errdetail("It is: %s", VDIST_CELL(rows, i, 1))));
+		vdist_run_here(GetUserId(), VDIST_CELL(rows, i, 1));
+	}
 }
 
 /* Columns to copy: generated ones are computed anew. */
@@ -56,8 +69,6 @@ stored_columns(Relation rel)
 static void
 copy_here(const char *from, const char *to, const char *columns)
 {
-	vdist_run_here(InvalidOid, psprintf("ALTER TABLE %s OWNER TO %s", to,
-										quote_identifier(GetUserNameFromId(GetUserId(), false))));
 	SPI_connect();
 	if (SPI_execute(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s", to, columns, columns, from),
 					false, 0) != SPI_OK_INSERT)
@@ -80,29 +91,30 @@ vdist_undistribute_table(PG_FUNCTION_ARGS)
 	int			level = vdist_catalog_path_begin();
 	VdistConn **conns = palloc(n * sizeof(VdistConn *));
 	VdistRows  *kind;
-	char	   *before;
-	char	   *after;
-	char	   *columns;
+	VdistRows  *before;
+	VdistRows  *after;
+	VdistRows  *columns;
+	char	   *names;
 
-	vdist_check_dependents(relid, "undistribute");
-	CheckTableNotInUse(rel, "undistribute table");
+	vdist_check_attachments(rel, "undistribute");
 	vdist_conn_get(n, placement->servers, GetUserId(), VDIST_WRITE, conns);
-
-	/* Names on the shards are this server's; the first shard answers for all. */
-	kind = vdist_tabledef(conns[0], VDIST_DEF_KIND, name, NULL, NULL);
-	before = storage_statements(vdist_tabledef(conns[0], VDIST_DEF_BEFORE, name, interim, NULL));
-	after = storage_statements(vdist_tabledef(conns[0], VDIST_DEF_AFTER, name, name, "TABLE"));
 
 	/* Nobody, from wherever, may write between the copy and the drop. */
 	vdist_fanout_command(n, conns, psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", name));
 
-	columns = stored_columns(rel);
-	vdist_run_here(InvalidOid, psprintf("CREATE %sTABLE %s (%s)%s;\n%s", VDIST_CELL(kind, 0, 0), interim,
-										vdist_join_columns(vdist_tabledef(NULL, VDIST_DEF_COLUMNS, name,
-																		  "here", NULL)),
-										VDIST_CELL(kind, 0, 1), before));
-	if (columns[0] != '\0')
-		copy_here(name, interim, columns);
+	/* The first shard answers for all. */
+	kind = vdist_tabledef(conns[0], VDIST_DEF_KIND, name, NULL, NULL);
+	before = vdist_tabledef(conns[0], VDIST_DEF_BEFORE, name, interim, NULL);
+	after = vdist_tabledef(conns[0], VDIST_DEF_AFTER, name, name, "TABLE");
+	columns = vdist_tabledef(NULL, VDIST_DEF_COLUMNS, name, "here", NULL);
+
+	vdist_run_here(InvalidOid, vdist_create_statement(interim, columns, kind));
+	vdist_run_here(InvalidOid, psprintf("ALTER TABLE %s OWNER TO %s", interim,
+										quote_identifier(GetUserNameFromId(GetUserId(), false))));
+	run_from_shard(before);
+	names = stored_columns(rel);
+	if (names[0] != '\0')
+		copy_here(name, interim, names);
 
 	/* First the rows of the catalogs, so that the drop below is a local matter. */
 	vdist_drop_on_shards(n, conns, name);
@@ -110,7 +122,8 @@ vdist_undistribute_table(PG_FUNCTION_ARGS)
 	relation_close(rel, NoLock);
 	vdist_replace_here(relid, psprintf("ALTER TABLE %s RENAME TO %s", interim,
 									   quote_identifier(table)),
-					   "TABLE", after);
+					   "TABLE");
+	run_from_shard(after);
 	vdist_catalog_path_end(level);
 	PG_RETURN_VOID();
 }
