@@ -27,7 +27,7 @@ create table "Odd"."Weird ""T"(id uuid primary key, "select" int,
 	bp char(5), ch "char", nm name, b bit(3), vb varbit,
 	iv interval, tt time, ttz timetz, ip inet, ba bytea, f4 float4, f8 float8, rc regclass, js json, xi xid, vc varchar(10),
 	ts timestamp, va vector(2)[], o oid, tv tsvector, pt point, m macaddr, bo bool, num numeric, g int generated always as ("select" * 2) stored);
-insert into "Odd"."Weird ""T" 
+insert into "Odd"."Weird ""T"
 select md5(i::text)::uuid, i, 'A'||i%5, (array['z','a','m'])[1+i%3]::"Odd".col, array['z','m']::"Odd".col[], 1+i%9, row(i, date '2020-02-03'+i, 'q,"'||i)::"Odd".pair, array[row(i, null, 'x')::"Odd".pair],
 	int4range(i,i+5), daterange('2020-01-01', date '2020-01-01'+i), int4multirange(int4range(i,i+2),int4range(i+10,i+12)), 'b'||i%3,
 	chr(97+i%5)::"char", 'n'||i, (i%8)::bit(3), (i%8)::bit(5)::varbit, i*interval '1 day 2 hours', time '01:02'+i*interval '1 min', '01:02+03', ('10.0.0.'||i)::inet,
