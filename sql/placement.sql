@@ -80,6 +80,13 @@ SELECT DISTINCT vdist.shard_of('parcels', i) FROM generate_series(1, 100) i;
 ROLLBACK;
 SELECT count(DISTINCT vdist.shard_of('parcels', i)) FROM generate_series(1, 100) i;
 
+BEGIN;
+SET LOCAL session_replication_role = replica;
+UPDATE vdist.slot_map SET slots = CASE WHEN shard = 'west'
+  THEN (SELECT array_agg(s) FROM generate_series(0, 1023) s) ELSE '{}' END;
+SELECT DISTINCT vdist.shard_of('parcels', i) FROM generate_series(1, 100) i;
+ROLLBACK;
+
 -- A shard's new name
 ALTER SERVER west RENAME TO "Wild West";
 SELECT DISTINCT vdist.shard_of('parcels', i) FROM generate_series(1, 100) i ORDER BY 1;

@@ -115,7 +115,9 @@ SELECT * FROM vdist.run_command_on_shards('SELECT count(*) FROM part');
 -- A role that was granted administration, with a user mapping of its own
 GRANT EXECUTE ON FUNCTION vdist.run_command_on_shards(text) TO regress_vdist_admin;
 SET ROLE regress_vdist_admin;
+\set VERBOSITY sqlstate
 SELECT * FROM vdist.run_command_on_shards('SELECT 1');
+\set VERBOSITY default
 RESET ROLE;
 
 SELECT vdist.remove_shard('s3');

@@ -590,6 +590,10 @@ CREATE TRIGGER invalidate_placement AFTER INSERT OR UPDATE OR DELETE ON vdist.sl
 COMMENT ON TRIGGER invalidate_placement ON vdist.slot_map IS
   'makes every session read a changed placement again';
 
+-- Also for what replicates or restores rows with triggers off
+ALTER TABLE vdist.distributed ENABLE ALWAYS TRIGGER invalidate_placement;
+ALTER TABLE vdist.slot_map ENABLE ALWAYS TRIGGER invalidate_placement;
+
 -- Placement
 
 CREATE FUNCTION vdist.ring_slots(shards text[], current text[] DEFAULT NULL) RETURNS text[]

@@ -54,7 +54,8 @@ vdist_lock_own_table(Oid relid)
 	if (rel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
+				 errmsg("relation with OID %u does not exist", relid),
+				 errhint("It was dropped, or distributed or undistributed, at the same moment.")));
 	return rel;
 }
 

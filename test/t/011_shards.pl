@@ -74,6 +74,21 @@ INSERT INTO t SELECT generate_series(1, 1000);
 SELECT vdist.create_distributed_table('t', 'id');
 SQL
 
+# A standby of the coordinator answers the same queries.
+my $coordinator = $cluster->coordinator;
+$coordinator->backup('copy');
+my $replica = PostgreSQL::Test::Cluster->new('replica');
+$replica->init_from_backup($coordinator, 'copy', has_streaming => 1);
+$replica->start;
+is($replica->safe_psql('postgres', 'SELECT count(*) FROM t; SELECT id FROM t WHERE id = 77; SELECT max(id) FROM t'),
+	"1000\n77\n1000", 'read on a standby of the coordinator');
+$cluster->sql('CREATE TABLE later (id int PRIMARY KEY); INSERT INTO later VALUES (1);'
+	  . " SELECT vdist.create_distributed_table('later', 'id')");
+$coordinator->wait_for_catchup($replica);
+is($replica->safe_psql('postgres', 'SELECT * FROM later'), '1', 'and a table that was distributed since');
+$replica->stop;
+$cluster->sql('DROP FOREIGN TABLE later');
+
 # Renamed in one session, used in another that knows its old name
 my $psql = $cluster->session;
 is($psql->query_safe('SELECT count(*) FROM t'), '1000', 'read before');
