@@ -42,8 +42,12 @@ typedef struct VdistDirect
 	VdistWireOut *out;
 	VdistReturning *returning;	/* NULL: no column comes back */
 	VdistFanout *fanout;
+	int			nasked;
+	int		   *asked;			/* the fan-out's shards as indexes into the placement */
 	PGresult   *result;
+	int			from;			/* of the fan-out's shards */
 	int			row;
+	VdistShardStats *stats;		/* by shard of the placement */
 } VdistDirect;
 
 /* ---- planning ---- */
@@ -178,6 +182,8 @@ vdist_begin_direct(ForeignScanState *node, int eflags)
 	state->out = vdist_wire_out(state->nparams, types, false);
 	if (returned != NIL)
 		state->returning = vdist_returning_make(state->rel, returned);
+	state->asked = palloc(sizeof(int) * state->placement->nshards);
+	state->stats = palloc0(sizeof(VdistShardStats) * state->placement->nshards);
 }
 
 static void
@@ -221,8 +227,11 @@ send_statement(ForeignScanState *node, VdistDirect *state)
 	while ((shard = bms_next_member(shards, shard)) >= 0)
 	{
 		servers[n] = placement->servers[shard];
+		state->asked[n] = shard;
+		state->stats[shard].requests++;
 		requests[n++] = request;
 	}
+	state->nasked = n;
 	request->sql = state->sql;
 	request->nparams = state->nparams;
 	request->values = values;
@@ -231,16 +240,37 @@ send_statement(ForeignScanState *node, VdistDirect *state)
 	request->result_format = state->returning ? state->returning->in->format : 0;
 	request->stream = state->has_returning;
 	request->locks = true;
+	request->measure = node->ss.ps.state->es_instrument != 0;
 	if (n > 0)
 		vdist_conn_get(n, servers, state->userid, VDIST_WRITE, conns);
 	state->fanout = vdist_fanout_send(n, conns, requests);
 }
 
+/* The fan-out's shard `from` has changed rows. */
 static void
-count_rows(ForeignScanState *node, VdistDirect *state, int64 rows)
+count_rows(ForeignScanState *node, VdistDirect *state, int from, int64 rows)
 {
+	state->stats[state->asked[from]].rows += rows;
 	if (state->counts)
 		node->ss.ps.state->es_processed += rows;
+}
+
+/* The next result of any shard; NULL when all are done. */
+static PGresult *
+next_result(VdistDirect *state)
+{
+	int			i;
+
+	state->result = vdist_fanout_next(state->fanout, -1, &state->from);
+	state->row = 0;
+	if (state->result == NULL)
+		for (i = 0; i < state->nasked; i++)
+		{
+			VdistShardStats *stats = &state->stats[state->asked[i]];
+
+			vdist_fanout_stats(state->fanout, i, &stats->bytes, &stats->msec);
+		}
+	return state->result;
 }
 
 TupleTableSlot *
@@ -261,21 +291,21 @@ vdist_iterate_direct(ForeignScanState *node)
 	{
 		int64		rows = 0;
 
-		while ((state->result = vdist_fanout_next(state->fanout, -1, NULL)) != NULL)
-			rows += atoll(PQcmdTuples(state->result));
-		count_rows(node, state, rows);
+		while (next_result(state) != NULL)
+		{
+			int64		affected = atoll(PQcmdTuples(state->result));
+
+			count_rows(node, state, state->from, affected);
+			rows += affected;
+		}
 		if (node->ss.ps.instrument)
 			node->ss.ps.instrument->tuplecount += rows;
 		return ExecClearTuple(slot);
 	}
 
 	while (state->result == NULL || state->row >= PQntuples(state->result))
-	{
-		state->result = vdist_fanout_next(state->fanout, -1, NULL);
-		state->row = 0;
-		if (state->result == NULL)
+		if (next_result(state) == NULL)
 			return ExecClearTuple(slot);
-	}
 	if (state->returning != NULL)
 		vdist_returning_store(state->returning, state->result, state->row, slot,
 							  node->ss.ps.ps_ExprContext->ecxt_per_tuple_memory);
@@ -283,7 +313,7 @@ vdist_iterate_direct(ForeignScanState *node)
 		ExecStoreAllNullTuple(slot);
 	state->row++;
 	slot->tts_tableOid = RelationGetRelid(state->rel);
-	count_rows(node, state, 1);
+	count_rows(node, state, state->from, 1);
 	/* Where ExecProcessReturning looks for the row. */
 	rinfo->ri_projectReturning->pi_exprContext->ecxt_scantuple = slot;
 	return slot;
@@ -303,6 +333,15 @@ vdist_explain_direct(ForeignScanState *node, ExplainState *es)
 {
 	ForeignScan *scan = (ForeignScan *) node->ss.ps.plan;
 
+	VdistDirect *state = node->fdw_state;
+	VdistPlacement *placement = vdist_placement(RelationGetRelid(node->ss.ss_currentRelation));
+
+	ExplainPropertyInteger("Shards", NULL, placement->nshards, es);
+	if (list_nth(scan->fdw_private, PRIVATE_PRUNE) != NIL)
+		ExplainPropertyText("Shards Chosen By", "distribution column", es);
 	if (es->verbose)
 		ExplainPropertyText("Remote SQL", strVal(list_nth(scan->fdw_private, PRIVATE_SQL)), es);
+	if (es->verbose || es->analyze)
+		vdist_explain_shards(placement->nshards, placement->servers,
+							 es->analyze && state ? state->stats : NULL, es);
 }

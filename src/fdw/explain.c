@@ -7,16 +7,15 @@
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
 
-static void
-explain_shards(ForeignScanState *node, const VdistScanPlan *plan, ExplainState *es)
+void
+vdist_explain_shards(int n, const Oid *servers, const VdistShardStats *stats, ExplainState *es)
 {
-	VdistShardStats *stats = es->analyze ? vdist_scan_stats(node) : NULL;
 	int			i;
 
 	ExplainOpenGroup("Shard Details", "Shard Details", false, es);
-	for (i = 0; i < plan->nservers; i++)
+	for (i = 0; i < n; i++)
 	{
-		const char *name = GetForeignServer(plan->servers[i])->servername;
+		const char *name = GetForeignServer(servers[i])->servername;
 
 		if (es->format == EXPLAIN_FORMAT_TEXT)
 		{
@@ -68,5 +67,6 @@ vdist_explain_scan(ForeignScanState *node, ExplainState *es)
 	if (es->verbose)
 		ExplainPropertyText("Remote SQL", plan.sql, es);
 	if (es->verbose || es->analyze)
-		explain_shards(node, &plan, es);
+		vdist_explain_shards(plan.nservers, plan.servers,
+							 es->analyze ? vdist_scan_stats(node) : NULL, es);
 }

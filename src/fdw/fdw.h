@@ -201,6 +201,10 @@ extern bool vdist_merge_next(VdistMerge *merge, PGresult **result, int *row);
 /* ---- explain.c, analyze.c ---- */
 
 extern void vdist_explain_scan(ForeignScanState *node, ExplainState *es);
+
+/* A line for each of n shards; stats (NULL: not executed) has an entry for each. */
+extern void vdist_explain_shards(int n, const Oid *servers, const VdistShardStats *stats,
+								 ExplainState *es);
 extern bool vdist_analyze(Relation relation, AcquireSampleRowsFunc *func, BlockNumber *totalpages);
 
 /* ---- batch.c: one statement for many rows ---- */
