@@ -65,7 +65,7 @@ vdist_explain_scan(ForeignScanState *node, ExplainState *es)
 		ExplainPropertyText("On Shards",
 							plan.nkeys == 0 ? "Limit" : plan.has_limit ? "Sort, Limit" : "Sort", es);
 	if (es->verbose)
-		ExplainPropertyText("Remote SQL", plan.sql, es);
+		ExplainPropertyText("Remote SQL", vdist_plan_sql(&plan), es);
 	if (es->verbose || es->analyze)
 		vdist_explain_shards(plan.nservers, plan.servers,
 							 es->analyze ? vdist_scan_stats(node) : NULL, es);

@@ -140,7 +140,7 @@ typedef struct VdistPruneExpr
  */
 typedef struct VdistScanPlan
 {
-	const char *sql;
+	const char *sql;			/* without LIMIT */
 	Oid			relid;
 	int			nservers;
 	Oid		   *servers;		/* shards left at plan time */
@@ -153,13 +153,16 @@ typedef struct VdistScanPlan
 	int			nparams;
 	int			limit;			/* index into fdw_exprs; -1 none */
 	int			offset;			/* likewise */
-	bool		has_limit;		/* the statement ends with a bigint parameter for LIMIT */
+	bool		has_limit;		/* LIMIT is appended at execution */
 	bool		locks;			/* the statement locks rows */
 	int			row_slot;		/* attribute of the slot for the whole row; 0 none */
 	int			tableoid_slot;	/* likewise for tableoid, in a scan that is not of a base relation */
 } VdistScanPlan;
 
 extern void vdist_plan_unpack(ForeignScan *scan, VdistScanPlan *plan);
+
+/* The statement with LIMIT as a parameter after the others, where the plan has one; palloc'd. */
+extern char *vdist_plan_sql(const VdistScanPlan *plan);
 
 /* ---- scan.c: execution ---- */
 

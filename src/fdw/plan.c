@@ -492,8 +492,6 @@ vdist_get_plan(PlannerInfo *root, RelOptInfo *rel, Oid foreigntableid, ForeignPa
 	vdist_deparse_where(&build.deparse, remote);
 	appendStringInfoString(&build.deparse.sql, build.order_by.data);
 	nparams = list_length(build.deparse.params);
-	if (has_limit)
-		appendStringInfo(&build.deparse.sql, " LIMIT $%d::pg_catalog.int8", nparams + 1);
 	if (!upper)
 		append_locking(&build, &locks);
 	exprs = build.deparse.params;
@@ -581,4 +579,12 @@ vdist_plan_unpack(ForeignScan *scan, VdistScanPlan *plan)
 	plan->locks = list_nth_int(numbers, NUMBER_LOCKS) != 0;
 	plan->row_slot = list_nth_int(numbers, NUMBER_ROW_SLOT);
 	plan->tableoid_slot = list_nth_int(numbers, NUMBER_TABLEOID_SLOT);
+}
+
+char *
+vdist_plan_sql(const VdistScanPlan *plan)
+{
+	if (!plan->has_limit)
+		return pstrdup(plan->sql);
+	return psprintf("%s LIMIT $%d::pg_catalog.int8", plan->sql, plan->nparams + 1);
 }

@@ -21,6 +21,12 @@
 /* A known LIMIT up to this comes as one result; what is larger streams. */
 #define WHOLE_RESULT_ROWS 1000
 
+/*
+ * A LIMIT up to this goes as text, what is larger as a parameter: a shard's generic plan does not know
+ * the parameter, takes it for a tenth of the table and so looks worse than planning again each time.
+ */
+#define TEXT_LIMIT 100
+
 typedef struct VdistScan
 {
 	VdistScanPlan plan;
@@ -29,6 +35,10 @@ typedef struct VdistScan
 	VdistWireOut *out;			/* encodes parameters */
 	VdistWireIn *in;			/* decodes columns */
 	VdistRequest request;		/* what does not change from run to run */
+	const char *param_sql;		/* the statement with LIMIT as a parameter */
+	char	   *limit_sql;		/* with the LIMIT of the last run that had a small one */
+	Size		limit_sql_size;
+	int64		limit_of_sql;	/* that LIMIT */
 	const char **values;
 	int		   *lengths;
 	VdistMerge *merge;			/* NULL without sort keys, or when one shard answers */
@@ -96,7 +106,10 @@ vdist_begin_scan(ForeignScanState *node, int eflags)
 	if (plan->nkeys > 0 && plan->nservers > 1)
 		state->merge = vdist_merge_make(plan->nkeys, plan->keys, plan->nservers, state->in);
 
-	state->request.sql = plan->sql;
+	state->param_sql = vdist_plan_sql(plan);
+	state->limit_sql_size = strlen(plan->sql) + 32;
+	state->limit_sql = palloc(state->limit_sql_size);
+	state->request.sql = state->param_sql;
 	state->request.nparams = plan->nparams + (plan->has_limit ? 1 : 0);
 	state->request.values = state->values;
 	state->request.lengths = state->lengths;
@@ -220,6 +233,29 @@ encode_params(VdistScan *state, ExprContext *econtext)
 		vdist_wire_text_end(nestlevel);
 }
 
+/* Ask each shard for so many rows, or for all. */
+static void
+set_limit(VdistScan *state, bool limited, int64 fetch)
+{
+	VdistScanPlan *plan = &state->plan;
+
+	if (limited && fetch <= TEXT_LIMIT)
+	{
+		if (state->limit_of_sql != fetch)
+			snprintf(state->limit_sql, state->limit_sql_size, "%s LIMIT " INT64_FORMAT,
+					 plan->sql, fetch);
+		state->limit_of_sql = fetch;
+		state->request.sql = state->limit_sql;
+		state->request.nparams = plan->nparams;
+		return;
+	}
+	state->request.sql = state->param_sql;
+	state->request.nparams = plan->nparams + 1;
+	state->values[plan->nparams] = !limited ? NULL :
+		vdist_wire_encode(state->out, plan->nparams, Int64GetDatum(fetch),
+						  &state->lengths[plan->nparams]);
+}
+
 static void
 start_run(ForeignScanState *node)
 {
@@ -253,9 +289,7 @@ start_run(ForeignScanState *node)
 	encode_params(state, econtext);
 	limited = state->left >= 0 && !pg_add_s64_overflow(state->left, state->skip, &fetch);
 	if (plan->has_limit)
-		state->values[plan->nparams] = !limited ? NULL :
-			vdist_wire_encode(state->out, plan->nparams, Int64GetDatum(fetch),
-							  &state->lengths[plan->nparams]);
+		set_limit(state, limited, fetch);
 	state->request.stream = !limited || fetch > WHOLE_RESULT_ROWS;
 
 	servers = palloc(sizeof(Oid) * state->nasked);
