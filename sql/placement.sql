@@ -97,6 +97,21 @@ DROP SERVER west;
 DROP SERVER west CASCADE;
 SELECT vdist.remove_shard('west');
 
+-- Unless event triggers are off; another server of the name takes its place.
+SELECT vdist.shard_of('parcels', 1);
+BEGIN;
+SET LOCAL session_replication_role = replica;
+DROP SERVER west;
+SELECT vdist.shard_of('parcels', 1);
+ROLLBACK;
+BEGIN;
+SET LOCAL session_replication_role = replica;
+SELECT vdist.shard_of('parcels', 1);
+DROP SERVER west;
+CREATE SERVER west FOREIGN DATA WRAPPER vdist_fdw OPTIONS (hosts 'localhost:3');
+SELECT DISTINCT vdist.shard_of('parcels', i) FROM generate_series(1, 100) i ORDER BY 1;
+ROLLBACK;
+
 -- Placements that cannot be are told.
 BEGIN;
 UPDATE vdist.slot_map SET slots = slots || 5::smallint;
