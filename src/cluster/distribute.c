@@ -44,10 +44,10 @@ Relation
 vdist_lock_own_table(Oid relid)
 {
 	Relation	rel;
+	bool		existed = SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid));
 
 	/* Owners alone may ask for the lock. */
-	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) &&
-		!vdist_is_owner(relid, GetUserId()))
+	if (existed && !vdist_is_owner(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(relid)),
 					   get_rel_name(relid));
 	rel = try_relation_open(relid, AccessExclusiveLock);
@@ -55,7 +55,7 @@ vdist_lock_own_table(Oid relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation with OID %u does not exist", relid),
-				 errhint("It was dropped, or distributed or undistributed, at the same moment.")));
+				 existed ? errhint("It was dropped, or distributed or undistributed, at the same moment.") : 0));
 	return rel;
 }
 
