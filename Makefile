@@ -48,7 +48,7 @@ UNIT_BIN = $(patsubst test/unit/%.c,.build/unit/%,$(wildcard test/unit/*.c))
 .build/unit/%: test/unit/%.c $(UNIT_SRC) $(wildcard src/kernel/*.h src/quant/*.h test/unit/*.h) src/type/parse.h
 	@mkdir -p .build/unit
 	$(CC) -std=gnu99 -O1 -g -Wall -Wextra -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
-		-Isrc -o $@ $< $(UNIT_SRC) -lm
+		-Isrc -o $@ $< $(UNIT_SRC) -lm -lpthread
 
 #: Building
 #  all            build the extension (the default)

@@ -2,6 +2,7 @@
  * estimate.c: estimated distances from codes in portable C (the definition that the SIMD variants
  * follow), and the choice of a variant. Pure C; called by the access methods and the roof.
  */
+#include "quant/blocks.h"
 #include "quant/variants.h"
 
 static int32_t
@@ -88,13 +89,20 @@ vdist_quant_select(VdistSimd simd)
 	if (!vdist_kernel_supported(simd))
 		return false;
 	vdist_quant_variant = &vdist_quant_scalar;
+	vdist_blocks = &vdist_blocks_scalar;
 #if defined(__x86_64__)
 	if (simd != VDIST_SIMD_SCALAR && vdist_kernel_supported(VDIST_SIMD_AVX2))
+	{
 		vdist_quant_variant = &vdist_quant_avx2;
+		vdist_blocks = &vdist_blocks_avx2;
+	}
 	/* without VNNI, 512 bits gain little over AVX2 */
 	if (simd != VDIST_SIMD_SCALAR && simd != VDIST_SIMD_AVX2 &&
 		vdist_kernel_supported(VDIST_SIMD_AVX512) && __builtin_cpu_supports("avx512vnni"))
+	{
 		vdist_quant_variant = &vdist_quant_avx512;
+		vdist_blocks = &vdist_blocks_avx512;
+	}
 #endif
 	return true;
 }

@@ -120,4 +120,63 @@ extern bool vdist_quant_select(VdistSimd simd);
 /* Rotate x (dim floats) in place by the one fixed pseudo-random rotation of that dimension. */
 extern void vdist_quant_rotate(int dim, float *x);
 
+/* graph.c: a navigable graph over many vectors at once, for building an index */
+
+typedef enum VdistGraphStatus
+{
+	VDIST_GRAPH_OK,
+	VDIST_GRAPH_CANCELLED,
+	VDIST_GRAPH_NO_MEMORY,
+	VDIST_GRAPH_IO_ERROR		/* errno tells which */
+} VdistGraphStatus;
+
+/*
+ * What to build. The callbacks run in the calling thread only and must return: no longjmp. Memory is
+ * the C library's, so whoever may be interrupted between calls must see to vdist_graph_free.
+ */
+typedef struct VdistGraphParams
+{
+	VdistQuantMetric metric;	/* L2 (cosine: of normalised vectors; inner product too) or L1 */
+	int			dim;
+	int			slots;			/* neighbors a row has room for, at most 255 */
+	int			ef_construction;	/* twice as many nearest rows are candidates for the slots */
+	int			threads;		/* including the caller's */
+	size_t		budget;			/* bytes of memory; what does not fit goes to the files */
+	const float *mean;			/* dim floats, as for codes; copied */
+	float		range;			/* L1 only, as for codes */
+	int			files[2];		/* descriptors of two empty files, or -1: exceed the budget */
+	bool		(*interrupted) (void *arg); /* asked often; true cancels. May be NULL */
+	void		(*progress) (void *arg, uint64_t done, uint64_t total); /* may be NULL */
+	void	   *arg;
+} VdistGraphParams;
+
+typedef struct VdistGraph VdistGraph;
+
+/* NULL when there is no memory. */
+extern VdistGraph *vdist_graph_create(const VdistGraphParams *params);
+
+/* Add a row of dim floats; rows are numbered in the order of the calls. */
+extern VdistGraphStatus vdist_graph_add(VdistGraph *graph, const float *x);
+
+/* Build over all added rows. Afterwards rows have positions: neighbors are near each other. */
+extern VdistGraphStatus vdist_graph_build(VdistGraph *graph);
+
+/* Rows in the graph. */
+extern uint32_t vdist_graph_count(const VdistGraph *graph);
+
+/* The number of the row at a position. */
+extern uint32_t vdist_graph_row(const VdistGraph *graph, uint32_t position);
+
+/*
+ * The positions of a row's neighbors: first the *nkept ones that pruning keeps, nearest first, then
+ * the others that fill the slots; *nneighbors in all, at most slots.
+ */
+extern VdistGraphStatus vdist_graph_neighbors(VdistGraph *graph, uint32_t position,
+											  uint32_t *neighbors, int *nneighbors, int *nkept);
+
+/* Positions from which every row can be reached, spread over the data; returns how many. */
+extern uint32_t vdist_graph_entries(const VdistGraph *graph, const uint32_t **entries);
+
+extern void vdist_graph_free(VdistGraph *graph);
+
 #endif							/* VDIST_QUANT_H */

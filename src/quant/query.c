@@ -64,8 +64,12 @@ finish(const VdistQuant *quant, const float *r, float add, float norm, VdistQuan
 	for (int i = 0; i < dim; i++)
 	{
 		float		t = r[i] * inverse;
-		int			v = (int) (t + (t < 0.0f ? -0.5f : 0.5f));
+		int			v;
 
+		/* not so when the rotation overflowed */
+		if (!(fabsf(t) <= 127.4f))
+			t = 0.0f;
+		v = (int) (t + (t < 0.0f ? -0.5f : 0.5f));
 		query->v[i] = (int8_t) v;
 		sum += v;
 	}

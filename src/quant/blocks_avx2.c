@@ -1,0 +1,204 @@
+/*
+ * blocks_avx2.c: the graph build's kernels with AVX2. Pure C; reached through vdist_blocks.
+ */
+#include <string.h>
+
+#include "quant/blocks.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#define TARGET __attribute__((target("avx2,popcnt")))
+#define INLINE static inline __attribute__((always_inline)) TARGET
+
+/* Rows that one pass over a block of 16 columns serves: 8 of 16 registers accumulate. */
+#define ROWS 4
+
+TARGET static void
+pack(const uint8_t *const *rows, int n, int words, uint8_t *out)
+{
+	for (int block = 0; block < n; block += 16)
+	{
+		for (int k = 0; k < words; k++)
+		{
+			int32_t		word[16];
+
+			for (int i = 0; i < 16; i++)
+				memcpy(&word[i], rows[block + i < n ? block + i : block] + 4 * k, 4);
+			memcpy(out, word, 64);
+			out += 64;
+		}
+	}
+}
+
+INLINE __m256i
+add_sum(__m256i sum, __m256i columns, __m256i row, bool l1)
+{
+	const __m256i one = _mm256_set1_epi8(1);
+	__m256i		pairs;
+
+	if (l1)
+		pairs = _mm256_maddubs_epi16(_mm256_or_si256(_mm256_subs_epu8(columns, row),
+													 _mm256_subs_epu8(row, columns)), one);
+	else
+		pairs = _mm256_maddubs_epi16(columns, row);
+	return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+/* Sums of nrows rows (a constant) with a block of 16 columns. */
+INLINE void
+sums_tile(const uint8_t *const *rows, int nrows, const uint8_t *block, int words, bool l1,
+		  int32_t *out, int ld)
+{
+	__m256i		sum[ROWS][2];
+
+#pragma GCC unroll 4
+	for (int i = 0; i < ROWS; i++)
+		sum[i][0] = sum[i][1] = _mm256_setzero_si256();
+	for (int k = 0; k < words; k++)
+	{
+		__m256i		c0 = _mm256_loadu_si256((const __m256i *) (block + 64 * k));
+		__m256i		c1 = _mm256_loadu_si256((const __m256i *) (block + 64 * k + 32));
+
+#pragma GCC unroll 4
+		for (int i = 0; i < ROWS; i++)
+		{
+			int32_t		word;
+			__m256i		row;
+
+			if (i >= nrows)
+				continue;
+			memcpy(&word, rows[i] + 4 * k, 4);
+			row = _mm256_set1_epi32(word);
+			sum[i][0] = add_sum(sum[i][0], c0, row, l1);
+			sum[i][1] = add_sum(sum[i][1], c1, row, l1);
+		}
+	}
+#pragma GCC unroll 4
+	for (int i = 0; i < ROWS; i++)
+	{
+		if (i >= nrows)
+			continue;
+		_mm256_storeu_si256((__m256i *) (out + (size_t) i * ld), sum[i][0]);
+		_mm256_storeu_si256((__m256i *) (out + (size_t) i * ld + 8), sum[i][1]);
+	}
+}
+
+INLINE void
+sums_metric(const uint8_t *const *rows, int n, const uint8_t *packed, int ncolumns, int words,
+			bool l1, int32_t *out, int ld)
+{
+	for (int j = 0; j < ncolumns; j += 16)
+	{
+		const uint8_t *block = packed + (size_t) j * 4 * words;
+		int			i = 0;
+
+		for (; i + ROWS <= n; i += ROWS)
+			sums_tile(rows + i, ROWS, block, words, l1, out + (size_t) i * ld + j, ld);
+		for (; i < n; i++)
+			sums_tile(rows + i, 1, block, words, l1, out + (size_t) i * ld + j, ld);
+	}
+}
+
+TARGET static void
+sums(const uint8_t *const *rows, int n, const uint8_t *packed, int ncolumns, int words, bool l1,
+	 int32_t *out, int ld)
+{
+	if (l1)
+		sums_metric(rows, n, packed, ncolumns, words, true, out, ld);
+	else
+		sums_metric(rows, n, packed, ncolumns, words, false, out, ld);
+}
+
+INLINE int32_t
+fold(__m256i sum)
+{
+	__m128i		x = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+
+	x = _mm_add_epi32(x, _mm_shuffle_epi32(x, _MM_SHUFFLE(1, 0, 3, 2)));
+	x = _mm_add_epi32(x, _mm_shuffle_epi32(x, _MM_SHUFFLE(2, 3, 0, 1)));
+	return _mm_cvtsi128_si32(x);
+}
+
+INLINE void
+sums_list_metric(const uint8_t *a, const uint8_t *const *rows, int n, int words, bool l1,
+				 int32_t *out)
+{
+	const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	int			whole = words / 8 * 8;
+	__m256i		mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(words - whole), lane);
+
+	for (int i = 0; i < n; i++)
+	{
+		__m256i		sum = _mm256_setzero_si256();
+
+		for (int k = 0; k < whole; k += 8)
+			sum = add_sum(sum, _mm256_loadu_si256((const __m256i *) (rows[i] + 4 * k)),
+						  _mm256_loadu_si256((const __m256i *) (a + 4 * k)), l1);
+		if (whole < words)
+			sum = add_sum(sum, _mm256_maskload_epi32((const int *) (rows[i] + 4 * whole), mask),
+						  _mm256_maskload_epi32((const int *) (a + 4 * whole), mask), l1);
+		out[i] = fold(sum);
+	}
+}
+
+TARGET static void
+sums_list(const uint8_t *a, const uint8_t *const *rows, int n, int words, bool l1, int32_t *out)
+{
+	if (l1)
+		sums_list_metric(a, rows, n, words, true, out);
+	else
+		sums_list_metric(a, rows, n, words, false, out);
+}
+
+TARGET static int
+pick(const int32_t *sums, int n, VdistRowFactors row, float factor,
+	 const VdistColumnFactors *columns, int first, float bound, uint16_t *which, float *distance)
+{
+	__m256		norm = _mm256_set1_ps(row.norm);
+	__m256		scale = _mm256_set1_ps(factor * row.scale);
+	__m256i		shift = _mm256_set1_epi32(row.shift);
+	__m256		limit = _mm256_set1_ps(bound);
+	int			count = 0;
+	int			j = 0;
+
+	for (; j + 8 <= n; j += 8)
+	{
+		__m256i		sum = _mm256_loadu_si256((const __m256i *) (sums + j));
+		float		all[8];
+		__m256		d;
+		unsigned	below;
+
+		sum = _mm256_sub_epi32(_mm256_sub_epi32(sum, shift), _mm256_loadu_si256(
+							   (const __m256i *) (columns->shift + first + j)));
+		d = _mm256_mul_ps(_mm256_mul_ps(scale, _mm256_loadu_ps(columns->scale + first + j)),
+						  _mm256_cvtepi32_ps(sum));
+		d = _mm256_add_ps(_mm256_add_ps(norm, _mm256_loadu_ps(columns->norm + first + j)), d);
+		below = (unsigned) _mm256_movemask_ps(_mm256_cmp_ps(d, limit, _CMP_LT_OQ));
+		if (below == 0)
+			continue;
+		_mm256_storeu_ps(all, d);
+		for (; below; below &= below - 1)
+		{
+			int			i = __builtin_ctz(below);
+
+			which[count] = (uint16_t) (j + i);
+			distance[count++] = all[i];
+		}
+	}
+	if (j < n)
+	{
+		int			more = vdist_blocks_scalar.pick(sums + j, n - j, row, factor, columns, first + j,
+													bound, which + count, distance + count);
+
+		for (int i = 0; i < more; i++)
+			which[count + i] = (uint16_t) (which[count + i] + j);
+		count += more;
+	}
+	return count;
+}
+
+const VdistBlocks vdist_blocks_avx2 = {pack, sums, sums_list, pick};
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * encode.c: the graph build's own records of rows: 7 bits a dimension (8 for L1), one scale a row.
+ * Pure C; called by graph.c and cells.c.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "quant/graph.h"
+#include "quant/variants.h"
+
+#define OFFSET 64
+#define LIMIT 63
+
+/* x is centred (and for L2 rotated). */
+void
+graph_to_record(const VdistGraph *graph, const float *x, uint8_t *record)
+{
+	int			dim = graph->params.dim;
+	int			size = 4 * graph->words;
+	uint8_t    *bytes = record + sizeof(VdistRowFactors);
+	VdistRowFactors f;
+
+	if (graph->l1)
+	{
+		/* scale * scale * 2 is the step of a level: see VdistBlocks.pick */
+		f.norm = 0.0f;
+		f.scale = sqrtf(graph->params.range / 255.0f);
+		f.shift = 0;
+		for (int i = 0; i < dim; i++)
+			bytes[i] = (uint8_t) vdist_quant_level(x[i], graph->params.range);
+		memset(bytes + dim, 0, size - dim);
+	}
+	else
+	{
+		float		peak = 0.0f;
+		float		inverse;
+		int64_t		squares = 0;
+		int32_t		sum = 0;
+
+		for (int i = 0; i < dim; i++)
+			peak = fabsf(x[i]) > peak ? fabsf(x[i]) : peak;
+		inverse = peak > 0.0f ? LIMIT / peak : 0.0f;
+		if (!isfinite(inverse))
+			inverse = 0.0f;
+		for (int i = 0; i < dim; i++)
+		{
+			float		t = x[i] * inverse;
+			int			v;
+
+			/* not so when the rotation overflowed */
+			if (!(fabsf(t) <= LIMIT + 0.4f))
+				t = 0.0f;
+			v = (int) (t + (t < 0.0f ? -0.5f : 0.5f));
+			bytes[i] = (uint8_t) (v + OFFSET);
+			squares += v * v;
+			sum += v;
+		}
+		memset(bytes + dim, OFFSET, size - dim);
+
+		/* the length of what the bytes say, so that a row is at distance 0 from itself */
+		f.scale = peak / LIMIT;
+		f.norm = f.scale * f.scale * (float) squares;
+		if (!isfinite(f.norm))
+			f.norm = f.scale = 0.0f;
+
+		/* <a + 64, b + 64> = <a, b> + 64 (sum a + sum b) + 64^2 size: half of the rest a row */
+		f.shift = OFFSET * sum + OFFSET * OFFSET / 2 * size;
+	}
+	memcpy(record, &f, sizeof(f));
+}
+
+void
+graph_encode(const VdistGraph *graph, const float *x, uint8_t *record, float *scratch)
+{
+	int			dim = graph->params.dim;
+
+	for (int i = 0; i < dim; i++)
+		scratch[i] = x[i] - graph->mean[i];
+	if (!graph->l1)
+		vdist_quant_variant->rotate(dim, scratch);
+	graph_to_record(graph, scratch, record);
+}
+
+/* Add the vector that a record stands for to sum. */
+void
+graph_add_record(const VdistGraph *graph, const uint8_t *record, float *sum)
+{
+	int			dim = graph->params.dim;
+	const uint8_t *bytes = graph_bytes(record);
+	float		scale = graph_factors(record).scale;
+
+	if (graph->l1)
+	{
+		float		step = graph->params.range / 127.5f;
+
+		for (int i = 0; i < dim; i++)
+			sum[i] += step * (float) bytes[i] - graph->params.range;
+	}
+	else
+	{
+		for (int i = 0; i < dim; i++)
+			sum[i] += scale * (float) ((int) bytes[i] - OFFSET);
+	}
+}

@@ -1,0 +1,161 @@
+/*
+ * graph.h: what the parts of the graph build share. Nobody outside quant/ includes this.
+ *
+ * A row's record is its factors and then its bytes (blocks.h). Records lie in input order first (the
+ * spool), then in the order of positions: cell after cell. Either is an array in memory or, beyond
+ * the budget, a file.
+ */
+#ifndef VDIST_GRAPH_H
+#define VDIST_GRAPH_H
+
+#include "quant/blocks.h"
+
+/* Rows a cell has on average, and at most. */
+#define CELL_ROWS 128
+#define CELL_MAX 256
+
+/* Of the NEAR_CELLS cells nearest to a row's own, the row looks through the PROBES nearest to it. */
+#define NEAR_CELLS 160
+#define PROBES 24
+
+/* Entries at most, beside those that reachability needs. */
+#define ENTRIES_MAX 1024
+
+/* Candidates at most. */
+#define CANDIDATES_MAX 512
+
+#define MAX_THREADS 64
+
+struct VdistGraph
+{
+	VdistGraphParams params;
+	float	   *mean;
+	float		factor;			/* see VdistBlocks.pick */
+	bool		l1;
+	int			words;			/* of four bytes, a row */
+	size_t		record;			/* bytes of a record */
+	int			candidates;		/* nearest rows that a row's neighbors are chosen from */
+
+	/* rows */
+	uint32_t	n;
+	uint32_t	capacity;		/* of records, while it is the spool in memory */
+	uint8_t    *records;		/* NULL when they are in a file */
+	bool		on_disk;
+	uint8_t    *buffer;			/* of writes to the spool file */
+	size_t		buffered;
+	float	   *scratch;
+
+	/* cells */
+	uint32_t	ncells;
+	uint32_t   *cell_start;		/* positions; ncells + 1 */
+	uint8_t    *centroids;		/* records, one a cell */
+	uint32_t   *medoids;		/* positions, one a cell */
+	uint32_t   *order;			/* position -> row */
+
+	/* neighbors: lists of slots ids, and of as many distances until they are linked */
+	uint32_t   *ids;			/* NULL when in a file */
+	float	   *distances;
+	uint8_t    *nkept;
+	uint8_t    *nfilled;
+	uint32_t   *entries;
+	uint32_t	nentries;
+
+	/* work in progress */
+	int			status;			/* the first failure */
+	int			failed_errno;
+	uint64_t	next;			/* unit of work that is claimed next */
+	uint64_t	done;			/* rows that have their neighbors */
+	void	   *work;			/* of one phase */
+};
+
+static inline VdistRowFactors
+graph_factors(const uint8_t *record)
+{
+	VdistRowFactors f;
+
+	__builtin_memcpy(&f, record, sizeof(f));
+	return f;
+}
+
+static inline const uint8_t *
+graph_bytes(const uint8_t *record)
+{
+	return record + sizeof(VdistRowFactors);
+}
+
+/* graph.c */
+extern void graph_fail(VdistGraph *graph, VdistGraphStatus status);
+extern bool graph_stopped(const VdistGraph *graph);
+extern void *graph_alloc(VdistGraph *graph, size_t count, size_t size);
+
+/*
+ * Let every thread claim `step` of `total` units of work until none is left; false when the build is
+ * to stop. body must not rely on being called by more than one thread.
+ */
+extern bool graph_run(VdistGraph *graph, uint64_t total, int step,
+					  void (*body) (VdistGraph *graph, int thread, uint64_t from, uint64_t to));
+
+extern bool graph_read(VdistGraph *graph, int file, void *p, size_t size, uint64_t offset);
+extern bool graph_write(VdistGraph *graph, int file, const void *p, size_t size, uint64_t offset);
+
+/* encode.c */
+extern void graph_encode(const VdistGraph *graph, const float *x, uint8_t *record, float *scratch);
+extern void graph_to_record(const VdistGraph *graph, const float *x, uint8_t *record);
+extern void graph_add_record(const VdistGraph *graph, const uint8_t *record, float *sum);
+
+/* Records packed for VdistBlocks.sums and pick. */
+typedef struct VdistColumns
+{
+	int			n;
+	uint8_t    *packed;
+	VdistColumnFactors factors;
+} VdistColumns;
+
+/* cells.c: from rows in the spool to rows in cells */
+extern bool graph_make_cells(VdistGraph *graph);
+
+/* Room for packing up to n records; to be freed with graph_free_columns even when it failed. */
+extern bool graph_alloc_columns(VdistGraph *graph, VdistColumns *columns, int n);
+extern void graph_free_columns(VdistColumns *columns);
+extern void graph_pack(const VdistGraph *graph, const uint8_t *const *records, int n,
+					   VdistColumns *columns);
+
+/* Records in the order of positions: those in memory, or a copy in buffer. NULL on failure. */
+extern const uint8_t *graph_load(VdistGraph *graph, uint32_t position, uint32_t count,
+								 uint8_t *buffer);
+
+/* neighbors.c: every row's list of nearest rows, pruned and filled */
+extern bool graph_find_neighbors(VdistGraph *graph);
+
+/* link.c: edges in both directions, entries, reachability */
+extern bool graph_link(VdistGraph *graph);
+extern bool graph_reach(VdistGraph *graph);
+
+/* select.c */
+typedef uint64_t VdistKey;		/* a distance and a number, ordered by distance, then number */
+
+static inline VdistKey
+graph_key(float distance, uint32_t number)
+{
+	uint32_t	bits;
+
+	distance = distance > 0.0f ? distance : 0.0f;
+	__builtin_memcpy(&bits, &distance, sizeof(bits));
+	return (uint64_t) bits << 32 | number;
+}
+
+static inline float
+graph_key_distance(VdistKey key)
+{
+	uint32_t	bits = (uint32_t) (key >> 32);
+	float		distance;
+
+	__builtin_memcpy(&distance, &bits, sizeof(distance));
+	return distance;
+}
+
+/* Move the k smallest of n keys to the front, in any order; returns the largest of them. */
+extern VdistKey graph_smallest(VdistKey *keys, int n, int k);
+extern void graph_sort(VdistKey *keys, int n);
+
+#endif							/* VDIST_GRAPH_H */
