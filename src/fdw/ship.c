@@ -187,12 +187,6 @@ vdist_has_vars(Index varno, Node *node)
 	return has_vars_walker(node, &varno);
 }
 
-static bool
-is_builtin_collation(Oid collation)
-{
-	return collation == C_COLLATION_OID || collation == POSIX_COLLATION_OID;
-}
-
 static Node *
 collate(Node *arg, Oid collation)
 {
@@ -229,7 +223,7 @@ make_placeholder(Node *node, ShipContext *context)
 	/* A collation that does not come from a column may not exist, or differ, on the shard. */
 	if (!vdist_type_known(context->relid, type) ||
 		(OidIsValid(collation) && collation != DEFAULT_COLLATION_OID &&
-		 !is_builtin_collation(collation)))
+		 collation != C_COLLATION_OID))
 	{
 		context->failed = true;
 		return node;
@@ -255,7 +249,7 @@ make_placeholder(Node *node, ShipContext *context)
 	param->location = -1;
 
 	cast = makeRelabelType((Expr *) param, type, -1, param->paramcollid, COERCE_EXPLICIT_CAST);
-	if (is_builtin_collation(collation))
+	if (collation == C_COLLATION_OID)
 		return collate((Node *) cast, collation);
 	return (Node *) cast;
 }
@@ -330,7 +324,7 @@ ship_mutator(Node *node, void *arg)
 				RelabelType *relabel = (RelabelType *) node;
 				Oid			inner = exprCollation((Node *) relabel->arg);
 
-				if (is_builtin_collation(relabel->resultcollid) && inner != relabel->resultcollid)
+				if (relabel->resultcollid == C_COLLATION_OID && inner != relabel->resultcollid)
 				{
 					RelabelType *copy;
 
@@ -472,7 +466,7 @@ unshippable_walker(Node *node, void *arg)
 		return true;
 
 	collation = exprInputCollation(node);
-	if (OidIsValid(collation) && !is_builtin_collation(collation) &&
+	if (OidIsValid(collation) && collation != C_COLLATION_OID &&
 		(inner.source != COLLATION_SAFE || inner.collation != collation))
 		return true;
 
@@ -483,7 +477,7 @@ unshippable_walker(Node *node, void *arg)
 	collation = exprCollation(node);
 	if (!OidIsValid(collation))
 		source = COLLATION_NONE;
-	else if (IsA(node, Var) || (IsA(node, CollateExpr) && is_builtin_collation(collation)))
+	else if (IsA(node, Var) || (IsA(node, CollateExpr) && collation == C_COLLATION_OID))
 		source = COLLATION_SAFE;
 	else if (IsA(node, Param) || IsA(node, Const) || IsA(node, CaseTestExpr))
 		source = collation == DEFAULT_COLLATION_OID ? COLLATION_NONE : COLLATION_UNSAFE;
