@@ -121,9 +121,6 @@ extern int	vdist_conn_version(const VdistConn *conn);
  */
 extern void vdist_conn_forward(const char *name);
 
-/* Close the cached connections of this backend that are not in use; for tests and shard removal. */
-extern void vdist_conn_close_idle(void);
-
 /* ---- fanout.c: one round of requests, one wait loop ---- */
 
 /*
@@ -402,6 +399,7 @@ struct VdistConn
 	int			expect_size;
 	bool		failed;			/* an error came; the rest up to the next sync is void */
 	bool		flushing;		/* output waits for the socket */
+	bool		spoke;			/* input was read by a wait, perhaps not worked off yet */
 	bool		stream;			/* the rows under way come one by one */
 	VdistFanout *fanout;		/* who the rows under way are for; NULL: nobody any more */
 	int			fanout_slot;

@@ -524,7 +524,7 @@ void
 vdist_conn_lost(VdistConn *conn, const PGresult *result)
 {
 	char	   *detail = NULL;
-	const char *sql = conn->sql ? pstrdup(conn->sql) : NULL;
+	const char *sql = vdist_conn_busy(conn) && conn->sql ? pstrdup(conn->sql) : NULL;
 
 	if (result != NULL)
 		detail = vdist_result_message(result);
@@ -563,20 +563,6 @@ vdist_conn_close_invalidated(void)
 	hash_seq_init(&scan, conns_hash);
 	while ((conn = hash_seq_search(&scan)) != NULL)
 		if (conn->invalidated)
-			vdist_conn_close(conn);
-}
-
-void
-vdist_conn_close_idle(void)
-{
-	HASH_SEQ_STATUS scan;
-	VdistConn  *conn;
-
-	if (conns_hash == NULL)
-		return;
-	hash_seq_init(&scan, conns_hash);
-	while ((conn = hash_seq_search(&scan)) != NULL)
-		if (!conn->used)
 			vdist_conn_close(conn);
 }
 

@@ -31,6 +31,7 @@ struct VdistCopy
 	bool		binary;
 	int			n;
 	VdistConn **conns;			/* the caller's */
+	VdistConn **waiting;		/* scratch */
 	int64		rows;
 	MemoryContextCallback callback;
 	CopySlot	slots[FLEXIBLE_ARRAY_MEMBER];
@@ -58,6 +59,7 @@ vdist_copy_begin(int n, VdistConn **conns, const char *sql, bool binary)
 	copy->binary = binary;
 	copy->n = n;
 	copy->conns = conns;
+	copy->waiting = palloc(Max(n, 1) * sizeof(VdistConn *));
 	for (i = 0; i < n; i++)
 		initStringInfo(&copy->slots[i].buffer);
 	copy->callback.func = free_copy;
@@ -82,6 +84,7 @@ raise_copy_error(CopySlot *slot, const char *sql, PGresult *result)
 	vdist_result_own(result);
 	slot->open = false;
 	conn->copy = NULL;
+	conn->sql = NULL;
 	vdist_conn_raise(conn, result, sql);
 }
 
@@ -130,8 +133,23 @@ await_start(VdistCopy *copy, CopySlot *slot)
 				break;
 		}
 	}
+	conn->spoke = false;
 	if (copy->binary && PQputCopyData(conn->pg, binary_header, BINARY_HEADER_SIZE) < 0)
 		vdist_conn_lost(conn, NULL);
+}
+
+/* Wait until some shard takes more; the others go on being fed meanwhile. */
+static void
+wait_for_output(VdistCopy *copy)
+{
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < copy->n; i++)
+		if (copy->slots[i].open && copy->slots[i].started && copy->slots[i].conn->flushing)
+			copy->waiting[n++] = copy->slots[i].conn;
+	(void) vdist_wait(n, copy->waiting, 0);
+	CHECK_FOR_INTERRUPTS();
 }
 
 /*
@@ -150,7 +168,7 @@ flush_rows(VdistCopy *copy, int i)
 		await_start(copy, slot);
 	while (conn->flushing)
 	{
-		wait_for(conn);
+		wait_for_output(copy);
 		if (PQstatus(conn->pg) == CONNECTION_BAD)
 			vdist_conn_lost(conn, NULL);
 	}
@@ -158,7 +176,7 @@ flush_rows(VdistCopy *copy, int i)
 		vdist_conn_lost(conn, NULL);
 	resetStringInfo(&slot->buffer);
 	conn->flushing = PQflush(conn->pg) == 1;
-	if (vdist_conn_readable(conn))
+	if (conn->spoke || vdist_conn_readable(conn))
 		vdist_copy_finish(conn);
 }
 
@@ -331,7 +349,7 @@ vdist_copy_forget(VdistConn *conn)
 int64
 vdist_copy_end(VdistCopy *copy)
 {
-	VdistConn **waiting = palloc(copy->n * sizeof(VdistConn *));
+	VdistConn **waiting = copy->waiting;
 	int			nwaiting;
 	int			i;
 
@@ -359,6 +377,5 @@ vdist_copy_end(VdistCopy *copy)
 			CHECK_FOR_INTERRUPTS();
 		}
 	} while (nwaiting > 0);
-	pfree(waiting);
 	return copy->rows;
 }

@@ -226,7 +226,10 @@ vdist_wait(int n, VdistConn **conns, TimestampTz deadline)
 			continue;
 		}
 		if (kept.events[i].events & WL_SOCKET_READABLE)
+		{
 			(void) PQconsumeInput(conn->pg);
+			conn->spoke = true;
+		}
 		if (conn->flushing)
 			flush_output(conn);
 	}
@@ -608,6 +611,7 @@ vdist_conns_quiesce(int n, VdistConn **conns, bool cancel, TimestampTz deadline)
 			continue;
 		vdist_copy_forget(conns[i]);
 		vdist_fanout_forget(conns[i]);
+		conns[i]->sql = NULL;
 	}
 	while (true)
 	{

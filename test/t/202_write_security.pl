@@ -125,12 +125,15 @@ SKIP:
 	require IO::Socket::UNIX;
 	my $dir = PostgreSQL::Test::Utils::tempdir_short();
 	my $deaf = IO::Socket::UNIX->new(Local => "$dir/.s.PGSQL.5432", Listen => 5)
-	  or skip "no socket in $dir", 2;
+	  or skip "no socket in $dir", 3;
 	chmod 0777, $dir, "$dir/.s.PGSQL.5432";
 	$cluster->sql("ALTER SERVER shard2 OPTIONS (SET hosts '$dir:5432')");
 	($rc, $out, $err) = $cluster->try('SET vdist.connect_timeout = 300; SELECT count(*) FROM t');
 	like($err, qr/ERROR:  08001: could not connect to shard "shard2".*No answer within vdist.connect_timeout \(300 ms\)/s,
 		'connect_timeout');
+	($rc, $out, $err) = $cluster->try(
+		'SET vdist.connect_timeout = 60000; SET statement_timeout = 300; SELECT count(*) FROM t');
+	like($err, qr/ERROR:  57014: canceling statement due to statement timeout/, 'cancelled while it connects');
 	my $hosts = $cluster->hosts(2);
 	$cluster->sql("ALTER SERVER shard2 OPTIONS (SET hosts '$hosts')");
 	is($cluster->sql('SELECT count(*) FROM t'), '100', 'back once more');
