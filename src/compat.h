@@ -129,4 +129,11 @@
 #define vdist_relation_locator(relation) ((relation)->rd_node)
 #endif
 
+/* 18 compares the number of disabled nodes before it compares costs. */
+#if PG_VERSION_NUM >= 180000
+#define vdist_disable_path(path) ((path)->disabled_nodes = 2)
+#else
+#define vdist_disable_path(path) ((void) 0)
+#endif
+
 #endif							/* VDIST_COMPAT_H */

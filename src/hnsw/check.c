@@ -40,7 +40,6 @@ typedef struct Check
 
 	uint8	   *state;			/* of every row number, 0xFF where there is no row */
 	uint64		nrows;
-	uint8	   *reached;
 	IndexedTid *tids;
 	int64		ntids;
 	int64		tids_size;
@@ -230,14 +229,13 @@ check_pages(Check *check)
 	}
 }
 
-/* Edges of one row; adds what it leads to to the queue. */
+/* Edges of one row. */
 static void
-check_edges(Check *check, uint32 number, uint32 *queue, uint64 *tail)
+check_edges(Check *check, uint32 number)
 {
 	const HnswRow *row = hnsw_read(&check->read, check->index, &check->meta, number);
-	bool		live = HnswRowStateOf(row) == HNSW_ROW_LIVE;
 
-	for (int i = 0; (live || HnswRowStateOf(row) == HNSW_ROW_DEAD) && i < row->nneighbors; i++)
+	for (int i = 0; HnswRowStateOf(row) == HNSW_ROW_LIVE && i < row->nneighbors; i++)
 	{
 		uint32		to = row->neighbors[i];
 
@@ -250,8 +248,7 @@ check_edges(Check *check, uint32 number, uint32 *queue, uint64 *tail)
 		}
 		if (to == number)
 			problem(check, "row %u has an edge to itself", number);
-		if (live && (check->state[to] == HNSW_ROW_FREE || check->state[to] == HNSW_ROW_TIDS ||
-					 check->state[to] == 0xFF))
+		if (check->state[to] != HNSW_ROW_LIVE && check->state[to] != HNSW_ROW_DEAD)
 			problem(check, "row %u has an edge to row %u, which is not part of the graph",
 					number, to);
 		for (int j = 0; j < i; j++)
@@ -260,29 +257,20 @@ check_edges(Check *check, uint32 number, uint32 *queue, uint64 *tail)
 				problem(check, "row %u has two edges to row %u", number, to);
 				break;
 			}
-		if (!check->reached[to])
-		{
-			check->reached[to] = true;
-			queue[(*tail)++] = to;
-		}
 	}
 	hnsw_read_unlock(&check->read);
 }
 
-/* Walk the graph from the routing rows. */
+/* All edges, and whether they lead from the routing rows to every row. */
 static void
 check_graph(Check *check)
 {
 	const HnswCache *cache = hnsw_cache(check->index);
-	uint32	   *queue = MemoryContextAllocHuge(CurrentMemoryContext,
-											   sizeof(uint32) * (check->nrows + 1));
-	uint64		head = 0;
-	uint64		tail = 0;
 	int64		unreached = 0;
 	uint32		example = 0;
+	uint64		n;
+	uint8	   *reached;
 
-	check->reached = MemoryContextAllocHuge(CurrentMemoryContext, check->nrows + 1);
-	memset(check->reached, 0, check->nrows + 1);
 	for (int i = 0; i < cache->nrouting; i++)
 	{
 		uint32		number = cache->routing[i];
@@ -290,20 +278,18 @@ check_graph(Check *check)
 		if (number >= check->nrows || (check->state[number] != HNSW_ROW_LIVE &&
 									   check->state[number] != HNSW_ROW_DEAD))
 			problem(check, "row %u, where searches begin, is not part of the graph", number);
-		else if (!check->reached[number])
-		{
-			check->reached[number] = true;
-			queue[tail++] = number;
-		}
 	}
-	while (head < tail)
+	for (uint64 i = 0; i < check->nrows; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		check_edges(check, queue[head++], queue, &tail);
+		if (check->state[i] == HNSW_ROW_LIVE)
+			check_edges(check, i);
 	}
 	hnsw_read_end(&check->read);
-	for (uint64 i = 0; i < check->nrows; i++)
-		if (check->state[i] == HNSW_ROW_LIVE && !check->reached[i])
+
+	reached = hnsw_reach(check->index, &n);
+	for (uint64 i = 0; i < Min(check->nrows, n); i++)
+		if (check->state[i] == HNSW_ROW_LIVE && (reached[i / 8] & (1 << i % 8)) == 0)
 		{
 			unreached++;
 			example = i;

@@ -1,37 +1,73 @@
 /*
  * cost.c: what the planner believes a vdist_hnsw scan costs. Calls core's generic estimate; called by
  * core through handler.c.
+ *
+ * Measured: a sequential scan computes a 128-dimensional distance in about 0.15 us and the planner
+ * charges 0.035 for it, so a unit is about 4 us; a hop with a row of 1.3 kB takes about 1 us, half of
+ * which grows with the row.
  */
 #include "compat.h"
 
 #include <math.h>
 
+#include "access/genam.h"
 #include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
 #include "utils/float.h"
 #include "utils/selfuncs.h"
+#include "utils/spccache.h"
 
 #include "hnsw/hnsw.h"
+
+#define HOP_COST 0.12
+#define HOP_COST_PER_KB 0.1
+
+/* Choosing where to begin, making the query's code. */
+#define START_COST 2.0
 
 void
 hnsw_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup, Cost *total,
 		  Selectivity *selectivity, double *correlation, double *pages)
 {
+	IndexOptInfo *info = path->indexinfo;
 	GenericCosts costs = {0};
+	double		hop = HOP_COST;
+	double		first;
+	double		uncached;
+	double		random_page_cost;
 
-	/* no order, no use */
 	if (path->indexorderbys == NIL)
 	{
+		/* no order, no use */
 		*startup = get_float8_infinity();
 		*total = get_float8_infinity();
 		*selectivity = 0;
 		*correlation = 0;
 		*pages = 0;
+		vdist_disable_path(&path->path);
 		return;
 	}
 	genericcostestimate(root, path, loop_count, &costs);
-	*startup = 10;
-	*total = costs.indexTotalCost;
+
+	if (info->hypothetical)
+		hop += HOP_COST_PER_KB;
+	else
+	{
+		Relation	index = index_open(info->indexoid, NoLock);
+
+		hop += HOP_COST_PER_KB * hnsw_cache(index)->meta.row_size / 1024;
+		index_close(index, NoLock);
+	}
+	get_tablespace_page_costs(info->reltablespace, &random_page_cost, NULL);
+	uncached = 1.0 - (double) effective_cache_size / Max(info->pages, 1);
+	if (uncached > 0)
+		hop += uncached * random_page_cost;
+
+	/* the first row waits for ef hops, each further one takes about a hop */
+	first = Min((double) hnsw_ef_search, info->tuples);
+	*startup = START_COST + first * hop;
+	*total = *startup + (info->tuples - first) * hop;
 	*selectivity = costs.indexSelectivity;
-	*correlation = costs.indexCorrelation;
-	*pages = costs.numIndexPages;
+	*correlation = 0;
+	*pages = first;
 }

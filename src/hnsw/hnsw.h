@@ -275,6 +275,7 @@ typedef struct HnswInsert
 	HnswCandidate *candidates;
 	int			ncandidates;
 	int			size;
+	HnswCandidate **chosen;		/* neighbors as they are in image */
 } HnswInsert;
 
 /* ---- layout.c ---- */
@@ -299,6 +300,13 @@ extern void hnsw_write_end(HnswWrite *write);
 extern void hnsw_write_abort(HnswWrite *write);
 extern uint32 hnsw_row_new(Relation index, const HnswMeta *meta, const HnswRow *image);
 
+extern void hnsw_space_found(Relation index, BlockNumber block);
+
+/* ---- sample.c ---- */
+
+extern void hnsw_sample(Relation heap, Relation index, IndexInfo *info, VdistMetric metric,
+						int dim, float *mean, float *range, int *bits);
+
 /* ---- graph.c ---- */
 
 extern void hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int ef,
@@ -306,6 +314,10 @@ extern void hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta 
 extern void hnsw_search_set(HnswSearch *search, const float *x);
 extern void hnsw_search_run(HnswSearch *search);
 extern float hnsw_own_distance(const HnswSearch *search, const HnswRow *row);
+
+/* ---- reach.c ---- */
+
+extern uint8 *hnsw_reach(Relation index, uint64 *nrows);
 
 /* ---- insert.c ---- */
 

@@ -229,7 +229,7 @@ hnsw_choose_neighbors(HnswInsert *insert)
 {
 	const HnswMeta *meta = &insert->meta;
 	HnswRow    *image = insert->image;
-	HnswCandidate **kept = palloc(sizeof(HnswCandidate *) * meta->slots);
+	HnswCandidate **chosen = insert->chosen;
 	char	   *codes = HnswRowCodes(meta, image);
 	int			n = 0;
 
@@ -249,23 +249,22 @@ hnsw_choose_neighbors(HnswInsert *insert)
 		bool		keep = true;
 
 		for (int j = 0; j < n && keep; j++)
-			keep = code_distance(meta, candidate->x, kept[j]->x) >= candidate->distance;
+			keep = code_distance(meta, candidate->x, chosen[j]->x) >= candidate->distance;
 		candidate->kept = keep;
 		if (keep)
-			kept[n++] = candidate;
+			chosen[n++] = candidate;
 	}
 	image->nkept = n;
 	for (int i = 0; i < insert->ncandidates && n < meta->slots; i++)
 		if (!insert->candidates[i].kept)
-			kept[n++] = &insert->candidates[i];
+			chosen[n++] = &insert->candidates[i];
 	image->nneighbors = n;
 	for (int i = 0; i < n; i++)
 	{
-		image->neighbors[i] = kept[i]->number;
-		vdist_quant_recode(&insert->own, kept[i]->own, &insert->code, codes + i * meta->code_size,
+		image->neighbors[i] = chosen[i]->number;
+		vdist_quant_recode(&insert->own, chosen[i]->own, &insert->code, codes + i * meta->code_size,
 						   insert->search.scratch);
 	}
-	pfree(kept);
 }
 
 /* ---- edges back ---- */
@@ -317,16 +316,42 @@ move_slot(HnswInsert *insert, HnswWrite *write, int from, int to)
 	memcpy(codes + to * meta->code_size, codes + from * meta->code_size, meta->code_size);
 }
 
+/* How hard link_back must try. */
+typedef enum LinkMode
+{
+	LINK_IF_BETTER,				/* take it if the list is better for it */
+	LINK_KEPT,					/* as a kept neighbor, whatever the directions of the others */
+	LINK_ALWAYS					/* and at any price */
+} LinkMode;
+
+/* The farthest of a full list's neighbors that may make room; -1 if none may. */
+static int
+choose_victim(int n, int nkept, const float *from_owner, const float *from_new, LinkMode mode)
+{
+	int			victim = -1;
+
+	for (int i = nkept < n ? nkept : 0; i < n; i++)
+	{
+		/* a kept one only if the new row takes over its direction */
+		if (i < nkept && from_new[i] >= from_owner[i] && mode != LINK_ALWAYS)
+			continue;
+		if (victim < 0 || from_owner[i] > from_owner[victim])
+			victim = i;
+	}
+	return victim;
+}
+
 /*
- * Give the neighbor an edge to the new row if its list is better for it; always when `force`. True
- * when it took it.
+ * Give the neighbor an edge to the new row if its list is better for it, or as mode says. True when it
+ * took it.
  *
- * The new row is kept when no kept neighbor nearer to the owner is closer to it than the owner is.
- * It takes the place of the farthest filling neighbor; where none is left, of the farthest of all.
- * One that is not kept fills a slot if it is nearer than the farthest filling one.
+ * The new row is kept when no kept neighbor nearer to the owner is closer to it than the owner is. It
+ * takes the place of the farthest neighbor that only fills a slot; kept ones, which may be the only
+ * way to a row, make room only for one that leads their way. A row that is not kept fills a slot if it
+ * is nearer than the farthest filling one.
  */
 static bool
-link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, bool force)
+link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, LinkMode mode)
 {
 	const HnswMeta *meta = &insert->meta;
 	HnswSearch *search = &insert->search;
@@ -335,8 +360,7 @@ link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, bool fo
 	float		from_new[HNSW_MAX_SLOTS];
 	const HnswRow *row;
 	HnswWrite	write;
-	bool		diverse = true;
-	bool		narrow = meta->span == 1;
+	bool		kept = true;
 	int			n;
 	int			nkept;
 	int			victim = -1;
@@ -357,17 +381,12 @@ link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, bool fo
 	hnsw_slot_distances(insert, insert->x, search->code, row, from_new);
 	hnsw_read_unlock(read);
 
-	for (int i = 0; i < nkept && diverse; i++)
-		diverse = from_owner[i] > owner->distance || from_new[i] >= owner->distance;
+	for (int i = 0; i < nkept && kept && mode == LINK_IF_BETTER; i++)
+		kept = from_owner[i] > owner->distance || from_new[i] >= owner->distance;
 	if (n == meta->slots)
 	{
-		int			first = nkept < n ? nkept : 0;
-
-		victim = first;
-		for (int i = first + 1; i < n; i++)
-			if (from_owner[i] > from_owner[victim])
-				victim = i;
-		if (!force && from_owner[victim] <= owner->distance && (first == 0 || !diverse))
+		victim = choose_victim(n, nkept, from_owner, from_new, mode);
+		if (victim < 0 || (!kept && from_owner[victim] <= owner->distance))
 			return false;
 	}
 
@@ -375,16 +394,16 @@ link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, bool fo
 	if (HnswRowStateOf(write.row) != HNSW_ROW_LIVE || write.row->nneighbors != n ||
 		write.row->nkept != nkept)
 	{
-		/* another insert was faster; the edge is not worth a second try unless it is the only one */
+		/* another insert was faster; the edge is worth a second try only if it may be needed */
 		hnsw_write_abort(&write);
-		return force ? link_back(insert, owner, number, force) : false;
+		return mode != LINK_IF_BETTER ? link_back(insert, owner, number, mode) : false;
 	}
 	if (victim < 0)
 	{
 		victim = n;
 		write.row->nneighbors++;
 	}
-	if (diverse && narrow && victim >= nkept)
+	if (kept && meta->span == 1 && victim >= nkept)
 	{
 		move_slot(insert, &write, nkept, victim);
 		victim = nkept;
@@ -393,6 +412,25 @@ link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, bool fo
 	set_slot(insert, &write, victim, number, insert->new_code);
 	hnsw_write_end(&write);
 	return true;
+}
+
+/*
+ * Link the new row from its neighbors. The nearest one that can keeps it, so that no later row takes
+ * its only edge away. False when none took it.
+ */
+static bool
+link_neighbors(HnswInsert *insert, uint32 number)
+{
+	const HnswRow *image = insert->image;
+	bool		linked = false;
+
+	for (int i = 0; i < image->nneighbors; i++)
+		linked |= link_back(insert, insert->chosen[i], number,
+							linked ? LINK_IF_BETTER : LINK_KEPT);
+	for (int i = 0; i < image->nneighbors && !linked; i++)
+		linked = link_back(insert, insert->chosen[i], number, LINK_ALWAYS);
+	hnsw_read_end(&insert->search.read);
+	return linked;
 }
 
 /* ---- routing rows ---- */
@@ -485,6 +523,7 @@ hnsw_insert_begin(Relation index)
 	insert->decoded = palloc(sizeof(float) * insert->meta.dim);
 	insert->size = 2 * insert->search.ef;
 	insert->candidates = palloc(sizeof(HnswCandidate) * insert->size);
+	insert->chosen = palloc(sizeof(HnswCandidate *) * insert->meta.slots);
 	insert->row_context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw insert",
 												ALLOCSET_DEFAULT_SIZES);
 	return insert;
@@ -508,7 +547,7 @@ insert_row(HnswInsert *insert, const Vector *v, ItemPointer tid, bool unchanged)
 	HnswRow    *image = insert->image;
 	float	   *x = palloc(sizeof(float) * meta->dim);
 	uint32		number;
-	bool		linked = false;
+	bool		linked;
 	bool		ordered = vdist_metric_prepare((VdistMetric) meta->metric, meta->dim, v->x, x);
 
 	memset(image, 0, meta->row_size);
@@ -537,23 +576,9 @@ insert_row(HnswInsert *insert, const Vector *v, ItemPointer tid, bool unchanged)
 	hnsw_choose_neighbors(insert);
 	number = hnsw_row_new(index, meta, image);
 
-	/* link_back needs the candidate of each neighbor; both are few */
-	for (int pass = 0; pass < 2 && !linked; pass++)
-	{
-		for (int i = 0; i < image->nneighbors; i++)
-		{
-			for (int j = 0; j < insert->ncandidates; j++)
-				if (insert->candidates[j].number == image->neighbors[i])
-				{
-					linked |= link_back(insert, &insert->candidates[j], number, pass == 1);
-					break;
-				}
-			if (pass == 1 && linked)
-				break;
-		}
-	}
-	hnsw_read_end(&insert->search.read);
+	linked = link_neighbors(insert, number);
 
+	/* a row that nothing leads to must be a beginning itself */
 	hnsw_routing_add(index, meta, number, insert->new_code, !linked);
 	UnlockPage(index, HNSW_META_BLOCK, ShareLock);
 }

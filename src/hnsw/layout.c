@@ -505,6 +505,14 @@ write_rest(Relation index, const HnswMeta *meta, BlockNumber first, const char *
 	}
 }
 
+/* Let inserts know of a page that has room for a row. */
+void
+hnsw_space_found(Relation index, BlockNumber block)
+{
+	RecordPageWithFreeSpace(index, block, SPACE_FOR_ROW);
+	FreeSpaceMapVacuumRange(index, block, block + 1);
+}
+
 /* Try to put the row on a page; HNSW_NO_ROW when that page has no room. */
 static uint32
 place_row(Relation index, const HnswMeta *meta, BlockNumber block, const HnswRow *image)
@@ -546,10 +554,7 @@ place_row(Relation index, const HnswMeta *meta, BlockNumber block, const HnswRow
 	GenericXLogFinish(xlog);
 	UnlockReleaseBuffer(buffer);
 	if (new && !last)
-	{
-		RecordPageWithFreeSpace(index, block, SPACE_FOR_ROW);
-		FreeSpaceMapVacuumRange(index, block, block + 1);
-	}
+		hnsw_space_found(index, block);
 	else if (last && !new)
 		RecordPageWithFreeSpace(index, block, 0);
 	return block * meta->rows_per_page + slot;

@@ -2,9 +2,10 @@
  * vacuum.c: removes dead heap rows and repairs the graph. Calls layout.c, graph.c and the choice of
  * neighbors of insert.c; called by core through handler.c.
  *
- * Four passes over the pages: take out dead TIDs and mark rows that lose their last one as dead; wait
- * for the inserts that may have linked to them; give every row that lists dead ones a new list, from
- * its live neighbors and those of the dead; free the dead. Memory: one bit a row.
+ * Passes over the pages: take out dead TIDs and mark rows that lose their last one as dead; wait for the
+ * inserts that may have linked to them; give every row that lists dead ones a new list, from its live
+ * neighbors and those of the dead; free the dead; see that a way leads to every row. Memory: two bits a
+ * row, and four bytes for each row on the way while the last pass walks the graph.
  */
 #include "compat.h"
 
@@ -524,9 +525,9 @@ clean_routing(Vacuum *vacuum)
 	return count;
 }
 
-/* Replace lost routing rows by some that are alive. */
+/* Make a row a routing row if more are wanted, or always. */
 static void
-add_routing(Vacuum *vacuum, uint32 number)
+add_routing(Vacuum *vacuum, uint32 number, bool always)
 {
 	HnswInsert *insert = vacuum->insert;
 	HnswSearch *search = &insert->search;
@@ -539,7 +540,7 @@ add_routing(Vacuum *vacuum, uint32 number)
 	hnsw_read_unlock(&search->read);
 	hnsw_read_end(&search->read);
 	if (live)
-		hnsw_routing_add(vacuum->index, &vacuum->meta, number, insert->new_code, false);
+		hnsw_routing_add(vacuum->index, &vacuum->meta, number, insert->new_code, always);
 }
 
 static void
@@ -601,9 +602,42 @@ free_pass(Vacuum *vacuum)
 		if (space)
 			RecordPageWithFreeSpace(vacuum->index, block, BLCKSZ / 2);
 		if (routing != HNSW_NO_ROW)
-			add_routing(vacuum, routing);
+			add_routing(vacuum, routing, false);
 	}
 	IndexFreeSpaceMapVacuum(vacuum->index);
+}
+
+/* Rows to which only dead ones led become routing rows. */
+static void
+reach_pass(Vacuum *vacuum)
+{
+	uint64		n;
+	uint8	   *reached = hnsw_reach(vacuum->index, &n);
+	HnswRead   *read = &vacuum->insert->search.read;
+
+	for (BlockNumber block = HNSW_MEAN_BLOCK; block < n / vacuum->meta.rows_per_page; block++)
+		for (int i = 0; i < vacuum->meta.rows_per_page; i++)
+		{
+			uint32		number = block * vacuum->meta.rows_per_page + i;
+			Buffer		buffer;
+			Page		page;
+			bool		live;
+
+			if ((reached[number / 8] & (1 << number % 8)) != 0)
+				continue;
+			vdist_vacuum_delay_point();
+			buffer = ReadBufferExtended(vacuum->index, MAIN_FORKNUM, block, RBM_NORMAL,
+										vacuum->strategy);
+			LockBuffer(buffer, BUFFER_LOCK_SHARE);
+			page = graph_page(buffer);
+			live = page != NULL &&
+				HnswRowStateOf(page_row(vacuum, page, i)) == HNSW_ROW_LIVE;
+			UnlockReleaseBuffer(buffer);
+			if (live)
+				add_routing(vacuum, number, true);
+		}
+	hnsw_read_end(read);
+	pfree(reached);
 }
 
 IndexBulkDeleteResult *
@@ -650,6 +684,7 @@ hnsw_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		if (routing < vacuum.meta.routing_count)
 			vacuum.routing_stride = Max(stats->num_index_tuples / HNSW_MAX_ROUTING, 1);
 		free_pass(&vacuum);
+		reach_pass(&vacuum);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

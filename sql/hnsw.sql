@@ -1,0 +1,167 @@
+-- vdist_hnsw as a user tries it. Order and completeness are exact whatever the graph looks like.
+SET client_min_messages = warning;
+CREATE TABLE item (id integer PRIMARY KEY, tag integer, embedding vector(12));
+-- deterministic, clustered, with duplicates and NULLs
+CREATE FUNCTION example(i integer) RETURNS vector LANGUAGE sql IMMUTABLE AS $$
+  SELECT array_agg(round((sin(i * (j + 1) * 0.37) * 3 + cos((i % 17) * j) * 5)::numeric, 3)
+                   ORDER BY j)::real[]::vector
+  FROM generate_series(0, 11) j
+$$;
+INSERT INTO item SELECT i, i % 10, CASE WHEN i % 50 <> 0 THEN example(i % 900) END
+FROM generate_series(1, 1200) i;
+CREATE INDEX item_l2 ON item USING vdist_hnsw (embedding vector_l2_ops);
+CREATE INDEX item_ip ON item USING vdist_hnsw (embedding vector_ip_ops);
+CREATE INDEX item_cosine ON item USING vdist_hnsw (embedding vector_cosine_ops);
+CREATE INDEX item_l1 ON item USING vdist_hnsw (embedding vector_l1_ops);
+ANALYZE item;
+
+SELECT i.relname, vdist.index_check(i.oid, true)
+FROM pg_class i WHERE relname LIKE 'item%' AND relam = (SELECT oid FROM pg_am WHERE amname = 'vdist_hnsw');
+SELECT rows, heap_rows, dead FROM vdist.index_info('item_l2');
+
+-- the planner takes the index for the nearest few
+EXPLAIN (COSTS OFF) SELECT id FROM item ORDER BY embedding <-> example(7) LIMIT 5;
+
+-- every row, once, in order but for those that come last because they were found late
+CREATE FUNCTION compare(operator text, query vector) RETURNS TABLE (rows bigint, in_order boolean, same boolean)
+LANGUAGE plpgsql AS $$
+DECLARE
+  sorted text[];
+  scanned text[];
+  distances float8[];
+  statement text := format('SELECT array_agg(ctid::text), array_agg(d) FROM (SELECT ctid, embedding %s $1 AS d
+     FROM item WHERE embedding IS NOT NULL ORDER BY embedding %s $1%%s) s', operator, operator);
+BEGIN
+  SET LOCAL enable_indexscan = off;
+  EXECUTE format(statement, ', ctid') INTO sorted, distances USING query;
+  SET LOCAL enable_indexscan = on;
+  SET LOCAL enable_seqscan = off;
+  SET LOCAL enable_sort = off;
+  EXECUTE format(statement, '') INTO scanned, distances USING query;
+  SET LOCAL enable_seqscan = on;
+  SET LOCAL enable_sort = on;
+  SELECT count(*), count(*) FILTER (WHERE d < previous) <= 1
+    INTO rows, in_order
+    FROM (SELECT d, lag(d) OVER (ORDER BY n) AS previous
+          FROM unnest(distances) WITH ORDINALITY u(d, n)) s;
+  same := (SELECT array_agg(t ORDER BY t) FROM unnest(sorted) t)
+        = (SELECT array_agg(t ORDER BY t) FROM unnest(scanned) t);
+  RETURN NEXT;
+END
+$$;
+SET vdist.hnsw_ef_search = 200;
+SELECT o, c.* FROM unnest('{<->,<#>,<=>,<+>}'::text[]) o, compare(o, example(7)) c;
+SELECT o, c.* FROM unnest('{<->,<#>,<=>,<+>}'::text[]) o, compare(o, example(1001)) c;
+
+-- ties by TID: equal vectors come in the order of the table
+SELECT id FROM item WHERE tag >= 0 ORDER BY embedding <-> example(7) LIMIT 2;
+SELECT array_agg(id) FROM (SELECT id FROM item ORDER BY embedding <=> example(33) LIMIT 4) s;
+
+-- a filter does not starve LIMIT
+SELECT count(*) FROM (SELECT id FROM item WHERE tag = 3 AND id > 1100 ORDER BY embedding <-> example(500) LIMIT 9) s;
+RESET vdist.hnsw_ef_search;
+
+-- recall
+SELECT vdist.recall('item_l2') > 0.95 AS l2, vdist.recall('item_ip') > 0.9 AS ip,
+       vdist.recall('item_cosine') > 0.95 AS cosine, vdist.recall('item_l1') > 0.95 AS l1;
+SELECT vdist.recall('item_l2', ARRAY[example(3), example(4)], 5) > 0.9 AS given;
+SELECT vdist.recall('item_pkey');
+SELECT vdist.recall('item_l2', k => 0);
+
+-- changes
+UPDATE item SET tag = tag + 1 WHERE id % 7 = 0;
+UPDATE item SET embedding = example(id + 5000) WHERE id % 11 = 0;
+DELETE FROM item WHERE id % 3 = 0;
+INSERT INTO item SELECT i, 0, example(i) FROM generate_series(2001, 2400) i;
+SELECT vdist.index_check('item_l2', true);
+VACUUM item;
+SELECT i, vdist.index_check(i, true) FROM unnest('{item_l2,item_ip,item_cosine,item_l1}'::regclass[]) i;
+SELECT dead FROM vdist.index_info('item_l2');
+SELECT o, c.* FROM unnest('{<->,<#>,<=>,<+>}'::text[]) o, compare(o, example(2222)) c;
+DELETE FROM item;
+VACUUM item;
+SELECT rows, heap_rows, dead FROM vdist.index_info('item_l2');
+SELECT id FROM item ORDER BY embedding <-> example(1) LIMIT 1;
+INSERT INTO item SELECT i, 0, example(i) FROM generate_series(1, 300) i;
+SELECT i, vdist.index_check(i, true) FROM unnest('{item_l2,item_ip,item_cosine,item_l1}'::regclass[]) i;
+SELECT o, c.* FROM unnest('{<->,<#>,<=>,<+>}'::text[]) o, compare(o, example(22)) c;
+DROP TABLE item;
+
+-- 10,000 equal vectors and one other
+CREATE TABLE same (id serial, embedding vector(3));
+INSERT INTO same (embedding) SELECT '[1,2,3]' FROM generate_series(1, 5000);
+CREATE INDEX same_index ON same USING vdist_hnsw (embedding);
+INSERT INTO same (embedding) SELECT '[1,2,3]' FROM generate_series(1, 5000);
+INSERT INTO same (embedding) VALUES ('[3,2,1]');
+SELECT rows, heap_rows, pages < 25 AS small FROM vdist.index_info('same_index');
+SELECT vdist.index_check('same_index', true);
+SET enable_seqscan = off;
+SELECT array_agg(id) FROM (SELECT id FROM same ORDER BY embedding <-> '[3,2,1]' LIMIT 4) s;
+SELECT count(DISTINCT id), count(*) FROM (SELECT id FROM same ORDER BY embedding <-> '[3,2,1]') s;
+DELETE FROM same WHERE id BETWEEN 3 AND 9990;
+VACUUM same;
+SELECT vdist.index_check('same_index', true);
+INSERT INTO same (embedding) SELECT '[1,2,3]' FROM generate_series(1, 3000);
+SELECT rows, heap_rows, pages < 25 AS small FROM vdist.index_info('same_index');
+SELECT count(DISTINCT id), count(*) FROM (SELECT id FROM same ORDER BY embedding <-> '[3,2,1]') s;
+
+-- cosine of zero vectors is NaN: they come last, and a zero query has no order
+CREATE TABLE zero (id integer, embedding vector(3));
+CREATE INDEX ON zero USING vdist_hnsw (embedding vector_cosine_ops);
+INSERT INTO zero VALUES (1, '[0,0,0]'), (2, '[1,1,1]'), (3, NULL), (4, '[1,1,2]');
+SELECT id FROM zero ORDER BY embedding <=> '[1,1,1]';
+SELECT count(*) FROM (SELECT id FROM zero ORDER BY embedding <=> '[0,0,0]') s;
+SELECT count(*) FROM (SELECT id FROM zero ORDER BY embedding <=> NULL) s;
+
+-- expression, partial, unlogged, temporary, concurrently, wide, narrow
+CREATE TABLE other (id integer, a real[], embedding vector);
+INSERT INTO other SELECT i, ARRAY[i, i % 7, 1], ARRAY[i, i % 5] FROM generate_series(1, 100) i;
+CREATE INDEX other_expression ON other USING vdist_hnsw ((a::vector(3)) vector_l2_ops);
+CREATE INDEX CONCURRENTLY other_partial ON other USING vdist_hnsw ((embedding::vector(2))) WHERE id > 50;
+SELECT id FROM other ORDER BY a::vector(3) <-> '[50,1,1]' LIMIT 3;
+SELECT id FROM other WHERE id > 50 ORDER BY embedding::vector(2) <-> '[0,0]' LIMIT 3;
+REINDEX INDEX CONCURRENTLY other_partial;
+SELECT vdist.index_check('other_partial', true);
+CREATE UNLOGGED TABLE unlogged (embedding vector(2));
+CREATE INDEX unlogged_index ON unlogged USING vdist_hnsw (embedding);
+INSERT INTO unlogged SELECT ARRAY[i, i % 5] FROM generate_series(1, 100) i;
+SELECT vdist.index_check('unlogged_index', true);
+CREATE TEMPORARY TABLE temporary (embedding vector(2));
+CREATE INDEX temporary_index ON temporary USING vdist_hnsw (embedding);
+INSERT INTO temporary SELECT ARRAY[i, i % 5] FROM generate_series(1, 100) i;
+SELECT vdist.index_check('temporary_index', true);
+SELECT embedding FROM temporary ORDER BY embedding <-> '[7,2]' LIMIT 2;
+CREATE TABLE wide (id integer, embedding vector(16000));
+INSERT INTO wide SELECT i, (SELECT array_agg(sin(i * j)) FROM generate_series(1, 16000) j)::real[] FROM generate_series(1, 30) i;
+CREATE INDEX wide_index ON wide USING vdist_hnsw (embedding vector_l2_ops);
+INSERT INTO wide SELECT i, (SELECT array_agg(sin(i * j)) FROM generate_series(1, 16000) j)::real[] FROM generate_series(31, 60) i;
+SELECT vdist.index_check('wide_index', true);
+SELECT id FROM wide ORDER BY embedding <-> (SELECT embedding FROM wide WHERE id = 44) LIMIT 1;
+DELETE FROM wide WHERE id % 2 = 0;
+VACUUM wide;
+SELECT vdist.index_check('wide_index', true);
+SELECT count(*) FROM (SELECT id FROM wide ORDER BY embedding <-> (SELECT embedding FROM wide WHERE id = 43)) s;
+CREATE TABLE narrow (id integer, embedding vector(1));
+CREATE INDEX narrow_index ON narrow USING vdist_hnsw (embedding vector_l2_ops) WITH (m = 2, ef_construction = 4, quantization = '8');
+INSERT INTO narrow SELECT i, ARRAY[i * i] FROM generate_series(1, 200) i;
+SELECT vdist.index_check('narrow_index', true);
+SELECT id FROM narrow ORDER BY embedding <-> '[101]' LIMIT 2;
+SELECT code_bits, slots >= 4 AS slots FROM vdist.index_info('narrow_index');
+
+-- what cannot be
+CREATE INDEX ON other USING vdist_hnsw (embedding);
+CREATE INDEX ON narrow USING vdist_hnsw (embedding) WITH (m = 1);
+CREATE INDEX ON narrow USING vdist_hnsw (embedding) WITH (m = 101);
+CREATE INDEX ON narrow USING vdist_hnsw (embedding) WITH (ef_construction = 1001);
+CREATE INDEX ON narrow USING vdist_hnsw (embedding) WITH (m = 20, ef_construction = 30);
+CREATE INDEX ON narrow USING vdist_hnsw (embedding) WITH (quantization = '3');
+CREATE INDEX ON narrow USING vdist_hnsw (embedding, embedding);
+CREATE UNIQUE INDEX ON narrow USING vdist_hnsw (embedding);
+SET vdist.hnsw_ef_search = 0;
+SET vdist.hnsw_ef_search = 10001;
+SELECT id FROM narrow ORDER BY embedding <-> '[1,2]' LIMIT 1;
+SELECT vdist.index_check('narrow');
+SELECT vdist.index_info('item_missing');
+EXPLAIN (COSTS OFF) SELECT count(*) FROM narrow;
+DROP TABLE same, zero, other, unlogged, temporary, wide, narrow;
+DROP FUNCTION compare, example;

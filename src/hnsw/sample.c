@@ -1,0 +1,208 @@
+/*
+ * sample.c: what CREATE INDEX learns from a sample of the table before it reads it: the centre of all
+ * codes, and how many bits they need. Calls quant/ and the table; called by build.c.
+ */
+#include "compat.h"
+
+#include <math.h>
+
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/sampling.h"
+
+#include "hnsw/hnsw.h"
+#include "kernel/kernel.h"
+
+#define SAMPLE_ROWS 10000
+#define SAMPLE_BLOCKS 500
+#define SAMPLE_BYTES (32 * 1024 * 1024)
+
+/* Codes are tried on that many rows with that many queries, which are rows, too. */
+#define TRIAL_ROWS 2000
+#define TRIAL_QUERIES 40
+#define TRIAL_K 10
+
+/*
+ * Codes of so many bits are enough when the TRIAL_K nearest rows are, by and large, among the
+ * 2 TRIAL_K nearest by the codes. The README has the figures of real sets.
+ */
+#define ENOUGH_RECALL 0.93
+
+typedef struct Sample
+{
+	VdistMetric metric;
+	int			dim;
+	int			n;
+	int			size;			/* the most rows there is room for */
+	int			block_left;		/* rows still to take from this block */
+	float	   *vectors;		/* prepared */
+	MemoryContext row_context;
+} Sample;
+
+static void
+take_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *arg)
+{
+	Sample	   *sample = arg;
+	MemoryContext old;
+	Vector	   *v;
+
+	if (isnull[0] || sample->block_left <= 0 || sample->n == sample->size)
+		return;
+	old = MemoryContextSwitchTo(sample->row_context);
+	v = DatumGetVector(values[0]);
+	if (v->dim == sample->dim &&
+		vdist_metric_prepare(sample->metric, v->dim, v->x,
+							 sample->vectors + sample->n * (Size) v->dim))
+	{
+		sample->n++;
+		sample->block_left--;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(sample->row_context);
+}
+
+static void
+take_sample(Relation heap, Relation index, IndexInfo *info, Sample *sample)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(heap);
+	BlockSamplerData blocks;
+	int			per_block = sample->size / Max(Min(nblocks, SAMPLE_BLOCKS), 1) + 1;
+
+	BlockSampler_Init(&blocks, nblocks, SAMPLE_BLOCKS, 1);
+	while (BlockSampler_HasMore(&blocks))
+	{
+		CHECK_FOR_INTERRUPTS();
+		sample->block_left = per_block;
+		table_index_build_range_scan(heap, index, info, false, false, false,
+									 BlockSampler_Next(&blocks), 1, take_row, sample, NULL);
+	}
+}
+
+static int
+compare_floats(const void *a, const void *b)
+{
+	float		x = *(const float *) a;
+	float		y = *(const float *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* How many of the TRIAL_K nearest by `exact` are among the 2 TRIAL_K nearest by `estimate`. */
+static int
+count_found(int n, const float *exact, const float *estimate, float *sorted)
+{
+	float		exact_bound;
+	float		estimate_bound;
+	int			found = 0;
+
+	memcpy(sorted, exact, sizeof(float) * n);
+	qsort(sorted, n, sizeof(float), compare_floats);
+	exact_bound = sorted[TRIAL_K - 1];
+	memcpy(sorted, estimate, sizeof(float) * n);
+	qsort(sorted, n, sizeof(float), compare_floats);
+	estimate_bound = sorted[2 * TRIAL_K - 1];
+	for (int i = 0; i < n; i++)
+		found += exact[i] <= exact_bound && estimate[i] <= estimate_bound;
+	return Min(found, TRIAL_K);
+}
+
+/* The share of nearest rows that codes of so many bits find. */
+static double
+try_bits(const Sample *sample, const float *mean, float range, int bits)
+{
+	VdistQuantMetric metric = vdist_metric_quant(sample->metric);
+	int			dim = sample->dim;
+	int			n = Min(sample->n, TRIAL_ROWS);
+	VdistQuant	quant;
+	char	   *codes;
+	float	   *exact = palloc(sizeof(float) * n);
+	float	   *estimate = palloc(sizeof(float) * n);
+	float	   *sorted = palloc(sizeof(float) * n);
+	float	   *scratch = palloc(sizeof(float) * VDIST_QUANT_SCRATCH(dim));
+	VdistQuantQuery *query = palloc(vdist_quant_query_size(dim));
+	int			stride = sample->n / n;
+	int			found = 0;
+	int			queries = Min(n, TRIAL_QUERIES);
+
+	vdist_quant_init(&quant, metric, dim, bits, mean, range);
+	codes = palloc(quant.code_size * n);
+	for (int i = 0; i < n; i++)
+		vdist_quant_encode(&quant, sample->vectors + i * stride * (Size) dim,
+						   codes + i * quant.code_size, scratch);
+	for (int i = 0; i < queries; i++)
+	{
+		int			row = i * (n / queries);
+		const float *x = sample->vectors + row * stride * (Size) dim;
+
+		CHECK_FOR_INTERRUPTS();
+		for (int j = 0; j < n; j++)
+		{
+			const float *y = sample->vectors + j * stride * (Size) dim;
+
+			exact[j] = metric == VDIST_QUANT_L1 ? vdist_kernel->l1(dim, x, y) :
+				metric == VDIST_QUANT_IP ? -vdist_kernel->inner_product(dim, x, y) :
+				vdist_kernel->l2_squared(dim, x, y);
+		}
+		vdist_quant_query(&quant, x, query, scratch);
+		vdist_quant_estimate(query, codes, quant.code_size, n, estimate);
+
+		/* a row is no neighbor of itself */
+		exact[row] = estimate[row] = INFINITY;
+		found += count_found(n, exact, estimate, sorted);
+	}
+	pfree(codes);
+	return (double) found / (queries * TRIAL_K);
+}
+
+/*
+ * From a sample of the table, if it has one: *mean (dim floats, zero before), *range (for L1) and, unless
+ * it is given, *bits.
+ */
+void
+hnsw_sample(Relation heap, Relation index, IndexInfo *info, VdistMetric metric, int dim,
+			float *mean, float *range, int *bits)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw sample",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Sample		sample = {metric, dim};
+	double	   *sum = palloc0(sizeof(double) * dim);
+	double		deviation = 0;
+
+	sample.size = Min(SAMPLE_ROWS, Max(SAMPLE_BYTES / (int) sizeof(float) / dim, 256));
+	sample.vectors = palloc(sizeof(float) * dim * (Size) sample.size);
+	sample.row_context = AllocSetContextCreate(context, "vdist_hnsw sample row",
+											   ALLOCSET_DEFAULT_SIZES);
+	if (heap != NULL && RelationGetNumberOfBlocks(heap) > 0)
+		take_sample(heap, index, info, &sample);
+
+	for (int i = 0; i < sample.n; i++)
+		for (int j = 0; j < dim; j++)
+			sum[j] += sample.vectors[i * (Size) dim + j];
+	for (int j = 0; j < dim && sample.n > 0; j++)
+		mean[j] = sum[j] / sample.n;
+	for (int i = 0; i < sample.n; i++)
+		for (int j = 0; j < dim; j++)
+		{
+			double		d = sample.vectors[i * (Size) dim + j] - mean[j];
+
+			deviation += d * d;
+		}
+	if (sample.n > 0 && deviation > 0)
+		*range = 4 * sqrt(deviation / sample.n / dim);
+
+	if (*bits == 0 && sample.n < 10 * TRIAL_K)
+		*bits = dim < 768 || metric == VDIST_METRIC_L1 ? 2 : 1;
+	for (int try = metric == VDIST_METRIC_L1 ? 2 : 1; *bits == 0; try *= 2)
+	{
+		double		found = try == 4 ? 1 : try_bits(&sample, mean, *range, try);
+
+		elog(DEBUG1, "codes of %d bits find %.3f of the nearest rows", try, found);
+		if (found >= ENOUGH_RECALL)
+			*bits = try;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
