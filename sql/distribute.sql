@@ -232,6 +232,33 @@ DROP SCHEMA doomed CASCADE;
 SELECT * FROM vdist.tables;
 SELECT * FROM vdist.run_command_on_shards('SELECT to_regclass(''doomed.thing'')');
 
+-- Nobody's operators run with the rights of vdist: a table owner's drop writes the catalogs.
+CREATE ROLE regress_vdist_owner;
+CREATE SCHEMA evil AUTHORIZATION regress_vdist_owner;
+GRANT CREATE ON SCHEMA public TO regress_vdist_owner;
+GRANT USAGE ON FOREIGN SERVER s1, s2 TO regress_vdist_owner;
+GRANT EXECUTE ON FUNCTION vdist.create_distributed_table(regclass, name) TO regress_vdist_owner;
+CREATE USER MAPPING FOR regress_vdist_owner SERVER s1 OPTIONS (password_required 'false', "user" :'USER');
+CREATE USER MAPPING FOR regress_vdist_owner SERVER s2 OPTIONS (password_required 'false', "user" :'USER');
+SET ROLE regress_vdist_owner;
+CREATE FUNCTION evil.same(regclass, regclass) RETURNS bool LANGUAGE plpgsql AS
+  $$ BEGIN RAISE 'called by %', current_user; END $$;
+CREATE OPERATOR evil.= (LEFTARG = regclass, RIGHTARG = regclass, FUNCTION = evil.same);
+CREATE FUNCTION evil.same(name, name) RETURNS bool LANGUAGE plpgsql AS
+  $$ BEGIN RAISE 'called by %', current_user; END $$;
+CREATE OPERATOR evil.= (LEFTARG = name, RIGHTARG = name, FUNCTION = evil.same);
+CREATE TABLE public.mine (id int PRIMARY KEY);
+SET search_path = evil, pg_catalog, public;
+SELECT 1::regclass = 1::regclass;
+SELECT vdist.create_distributed_table('mine', 'id');
+SELECT count(*) FROM mine;
+DROP FOREIGN TABLE mine;
+RESET search_path;
+RESET ROLE;
+SELECT * FROM vdist.tables;
+DROP OWNED BY regress_vdist_owner CASCADE;
+DROP ROLE regress_vdist_owner;
+
 DROP FUNCTION noop(), here_only(int);
 DROP TYPE mood;
 DROP COLLATION regress_ci;

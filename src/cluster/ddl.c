@@ -7,7 +7,6 @@
 
 #include "access/relation.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "executor/spi.h"
 #include "foreign/foreign.h"
@@ -142,25 +141,21 @@ check_rename(const RenameStmt *stmt)
 
 	if (stmt->renameType == OBJECT_SCHEMA)
 	{
-		Oid			types[1] = {TEXTOID};
-		Datum		values[1] = {CStringGetTextDatum(stmt->subname)};
+		VdistRows  *rows = vdist_rows(NULL,
+									  psprintf("SELECT c.relname FROM vdist.distributed d"
+											   " JOIN pg_class c ON c.oid = d.relation"
+											   " JOIN pg_namespace n ON n.oid = c.relnamespace"
+											   " WHERE n.nspname = %s ORDER BY 1",
+											   quote_literal_cstr(stmt->subname)));
 
-		SPI_connect();
-		if (SPI_execute_with_args("SELECT c.relname FROM vdist.distributed d"
-								  " JOIN pg_catalog.pg_class c ON c.oid = d.relation"
-								  " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-								  " WHERE n.nspname = $1 ORDER BY 1",
-								  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
-			elog(ERROR, "could not read the distributed tables of a schema");
-		if (SPI_processed > 0)
+		if (rows->nrows > 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot rename schema \"%s\" because it contains distributed tables",
 							stmt->subname),
 					 errdetail("Table \"%s\" has its rows in the schema of this name on its shards.",
-							   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
+							   VDIST_CELL(rows, 0, 0)),
 					 errhint("Move the tables with vdist.alter_distributed_table(..., 'SET SCHEMA ...').")));
-		SPI_finish();
 		return;
 	}
 	if (stmt->renameType == OBJECT_TRIGGER || stmt->renameType == OBJECT_RULE ||

@@ -39,6 +39,7 @@ CREATE INDEX things_name ON things (lower(name)) WHERE id > 10;
 CREATE UNIQUE INDEX things_unique ON things (name DESC NULLS LAST, id) INCLUDE (embedding)
   WITH (fillfactor = 70);
 CREATE INDEX things_prices ON things USING gin (prices);
+CREATE INDEX things_embedding ON things USING vdist_hnsw (embedding vector_l2_ops) WITH (m = 8);
 CREATE INDEX things_expression ON things ((number + 1));
 ALTER INDEX things_expression ALTER COLUMN 1 SET STATISTICS 77;
 ALTER INDEX things_pkey SET (fillfactor = 60);
@@ -151,7 +152,7 @@ foreach my $n (1 .. 3)
 is( $cluster->sql_on(
 		2, "SELECT string_agg(indexrelid::regclass::text, ' ' ORDER BY indexrelid::regclass::text) FROM pg_index"
 		  . " WHERE indrelid = 'things'::regclass"),
-	'things_deferred things_expression things_name things_pkey things_prices things_unique',
+	'things_deferred things_embedding things_expression things_name things_pkey things_prices things_unique',
 	'indexes on the shards');
 is( $cluster->sql_on(2, "SELECT obj_description('things'::regclass) || obj_description('things_name'::regclass)"),
 	"it's a tablean index", 'comments on the shards');
@@ -277,7 +278,6 @@ wait_until_quiet('timeout', 1 .. 3);
 as_before('timeout', 'slow_one', 3000, 1 .. 3);
 
 my $psql = $cluster->session;
-$psql->query_safe('SELECT 1');
 my $pid = $psql->query_safe('SELECT pg_backend_pid()');
 my $cancelled = $cluster->session;
 $psql->query_until(qr/started/, "\\echo started\nSELECT vdist.create_distributed_table('slow_one', 'id');\n");
@@ -316,20 +316,49 @@ wait_until_quiet('backend ended', 1 .. 3);
 as_before('backend ended', 'slow_one', 3000, 1 .. 3);
 eval { $psql->quit };
 
+# The way back fails as a whole, too.
+$cluster->sql('CREATE TABLE back (id int PRIMARY KEY, filler text);'
+	  . " INSERT INTO back SELECT i, repeat('x', 100) FROM generate_series(1, 3000) i;"
+	  . " SELECT vdist.create_distributed_table('back', 'id')");
+my $sum = $cluster->sql('SELECT count(*), sum(id) FROM back');
+$cluster->kill_shard(3);
+($rc, $out, $err) = $cluster->try("SELECT vdist.undistribute_table('back')");
+like($err, qr/08\w+: .*shard "shard3"/, 'not undistributed without a shard');
+$cluster->start_shard(3);
+($rc, $out, $err) = $cluster->try(
+	"BEGIN; SELECT vdist.undistribute_table('back'); CREATE TABLE back_again AS SELECT 1/0");
+like($err, qr/22012/, 'an error after it');
+is($cluster->sql('SELECT count(*), sum(id) FROM back'), $sum, 'still distributed, with all rows');
+is($cluster->sql("SELECT relkind FROM pg_class WHERE relname IN ('back', 'back_again')"), 'f', 'and nothing else');
+is(join(' ', $cluster->sql_on_all("SELECT to_regclass('back') IS NOT NULL")), 't t t', 'there, too');
+$cluster->sql("SELECT vdist.undistribute_table('back')");
+is($cluster->sql('SELECT count(*), sum(id) FROM back'), $sum, 'then it works');
+
 # Those who wait for the table find it distributed.
 $cluster->sql_on($_,
 	'CREATE OR REPLACE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE sql AS $$ SELECT $1 $$')
   foreach 1 .. 3;
 my $waiting = $cluster->session;
+my $writing = $cluster->session;
 my $holder = $cluster->session;
 $holder->query_safe("BEGIN; SELECT vdist.create_distributed_table('slow_one', 'id')");
 $waiting->query_until(qr/started/, "\\echo started\nSELECT count(*), min(s), max(s) FROM slow_one;\n");
 ok( $coordinator->poll_query_until(
 		'postgres', "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"),
 	'a reader waits');
+$writing->query_until(qr/started/, "\\echo started\nINSERT INTO slow_one VALUES (3001, 1);\n");
+ok( $coordinator->poll_query_until(
+		'postgres', 'SELECT count(*) = 2 FROM pg_locks WHERE NOT granted'),
+	'so does a writer');
 $holder->query_safe('COMMIT');
-like($waiting->query('SELECT 1'), qr/3000\|1\|3000/, 'and reads the distributed table');
+like($waiting->query('SELECT 1'), qr/300[01]\|1\|3000/, 'and reads the distributed table');
 $waiting->quit;
+is($writing->query_safe('SELECT count(*) FROM slow_one WHERE id = 3001'), '1', 'the writer wrote into it');
+is( $cluster->sql(
+		"SELECT result FROM vdist.run_command_on_shards('SELECT s FROM slow_one WHERE id = 3001')"
+		  . " WHERE shard = vdist.shard_of('slow_one', 3001)::text"),
+	'1', 'on the shard of the row');
+$writing->quit;
 $holder->quit;
 
 # A standby or another server in the place of a shard, and who may do what
