@@ -65,6 +65,7 @@ _PG_init(void)
 							&vdist_connect_timeout,
 							5000, 1, INT_MAX,
 							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	vdist_conn_forward("lock_timeout");
 	vdist_xact_init();
 
 	DefineCustomIntVariable("vdist.hnsw_ef_search",
@@ -73,6 +74,7 @@ _PG_init(void)
 							&hnsw_ef_search,
 							HNSW_DEFAULT_EF_SEARCH, HNSW_MIN_EF_SEARCH, HNSW_MAX_EF_SEARCH,
 							PGC_USERSET, 0, NULL, NULL, NULL);
+	vdist_conn_forward("vdist.hnsw_ef_search");
 	hnsw_init_options();
 
 	MarkGUCPrefixReserved("vdist");
