@@ -20,6 +20,12 @@
 /* How long a shard may take to stop what was cancelled, before its connection is given up. */
 #define QUIESCE_MS 10000
 
+/*
+ * How long to wait for the end of what nobody wants any more before cancelling it: a cancel costs the
+ * shard a process and everybody some milliseconds, and the rest of a small answer is mostly there.
+ */
+#define CANCEL_MS 2
+
 struct VdistPrepared
 {
 	const char *sql;			/* hash key */
@@ -603,6 +609,7 @@ void
 vdist_conns_quiesce(int n, VdistConn **conns, bool cancel, TimestampTz deadline)
 {
 	VdistConn **busy = palloc(n * sizeof(VdistConn *));
+	TimestampTz patience = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CANCEL_MS);
 	int			i;
 
 	for (i = 0; i < n; i++)
@@ -634,6 +641,11 @@ vdist_conns_quiesce(int n, VdistConn **conns, bool cancel, TimestampTz deadline)
 		}
 		if (nbusy == 0)
 			break;
+		if (cancel && GetCurrentTimestamp() < patience)
+		{
+			(void) vdist_wait(nbusy, busy, patience);
+			continue;
+		}
 		if (cancel)
 		{
 			for (i = 0; i < nbusy && GetCurrentTimestamp() < deadline; i++)

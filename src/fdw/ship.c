@@ -29,6 +29,9 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+/* Parameters of one expression; what has more is evaluated here. */
+#define CLAUSE_PARAMS 1000
+
 /* ---- members of extension vdist: pg_depend has no cache of its own ---- */
 
 typedef struct MemberKey
@@ -523,5 +526,7 @@ vdist_shippable(Index varno, Oid relid, Expr *expr)
 {
 	List	   *params = NIL;
 
-	return vdist_ship(varno, relid, expr, &params) != NULL;
+	/* A message takes 65,535 parameters, and each one is compared with those before it. */
+	return vdist_ship(varno, relid, expr, &params) != NULL &&
+		list_length(params) <= CLAUSE_PARAMS;
 }
