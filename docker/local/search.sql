@@ -1,7 +1,7 @@
 -- The five documents nearest to the words of :query. Run by quickstart.
 \pset footer off
-SELECT round((embedding <=> (SELECT vdist.text_to_vector('english', :'query', 'word_weights')))::numeric, 3)
-    AS distance, left(body, 90) AS document
+SELECT round((embedding <=> vdist.text_to_vector('english', :'query', 'word_weights'))::numeric, 3) AS distance,
+    left(body, 90) AS document
   FROM documents
-  ORDER BY embedding <=> (SELECT vdist.text_to_vector('english', :'query', 'word_weights'))
+  ORDER BY embedding <=> vdist.text_to_vector('english', :'query', 'word_weights')
   LIMIT 5;
