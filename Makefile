@@ -59,6 +59,13 @@ UNIT_BIN = $(patsubst test/unit/%.c,.build/unit/%,$(wildcard test/unit/*.c))
 packages:
 	@docker/local/packages
 
+#  install-pgvector-shim    an extension "vector" for clients of pgvector, on top of an installed vdist
+#                 (FORCE=1 replaces pgvector's own)
+#  uninstall-pgvector-shim  remove it
+
+install-pgvector-shim uninstall-pgvector-shim:
+	@DESTDIR='$(DESTDIR)' FORCE='$(FORCE)' sql/pgvector/install $(@:%-pgvector-shim=%)
+
 #: Trying
 #  quickstart     a coordinator and four shards on this machine, with real text to search
 #                 (QUERY="..." asks, CORPUS=file loads another text, one document a line)
@@ -103,5 +110,5 @@ help:
 
 FORCE:
 
-.PHONY: packages quickstart quickstart-stop test unit-programs check-unit check-regress check-tap \
+.PHONY: packages install-pgvector-shim uninstall-pgvector-shim quickstart quickstart-stop test unit-programs check-unit check-regress check-tap \
 	check-includes check-format format typedefs help FORCE

@@ -768,3 +768,305 @@ END
 $$;
 COMMENT ON FUNCTION vdist.text_to_vector(regconfig, text, regclass, integer) IS
   'unit vector of a text: its lexemes, weighted by (1 + ln(occurrences)) * idf, hashed into dims elements; null without a known lexeme';
+
+---------------------------------------------------------------------------------------------------
+-- 5. Coming from pgvector
+---------------------------------------------------------------------------------------------------
+
+-- A change of type between pgvector's and ours is a relabelling: the formats on disk are the same.
+CREATE FUNCTION vdist.typmod_support(internal) RETURNS internal
+  AS 'MODULE_PATHNAME', 'vdist_typmod_support' LANGUAGE C STRICT;
+COMMENT ON FUNCTION vdist.typmod_support(internal) IS
+  'planner support: a value that is known to have the wanted dimensions needs no check';
+DO $$
+DECLARE
+  function pg_catalog.regprocedure;
+BEGIN
+  FOR function IN
+    SELECT castfunc FROM pg_catalog.pg_cast JOIN pg_catalog.pg_type t ON t.oid = castsource
+    WHERE castsource OPERATOR(pg_catalog.=) casttarget AND t.typname IN ('vector', 'halfvec', 'sparsevec')
+      AND t.typnamespace OPERATOR(pg_catalog.=) '@extschema@'::pg_catalog.regnamespace
+  LOOP
+    EXECUTE pg_catalog.format('ALTER FUNCTION %s SUPPORT vdist.typmod_support', function);
+  END LOOP;
+END
+$$;
+
+-- Both ways are one: columns of the types of one extension become those of the other. Texts of
+-- indexes, views, defaults and constraints are written while the one's schema is in search_path, so
+-- that its types and operators stand there without a schema, and read while the other's is before it.
+CREATE FUNCTION vdist.exchange_types(from_extension name, to_extension name, build_indexes boolean,
+    OUT object text, OUT action text, OUT command text)
+  RETURNS SETOF record
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  from_schema name;
+  to_schema name;
+  types oid[];
+  writing text;
+  reading text;
+  item record;
+  saved record;
+  tables oid[];
+  views jsonb[] := '{}';
+  constraints jsonb[] := '{}';
+  defaults jsonb[] := '{}';
+  indexes jsonb[] := '{}';
+  lengths text[] := '{}';
+  entry jsonb;
+  file oid;
+BEGIN
+  SELECT n.nspname INTO from_schema FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+    WHERE e.extname = from_extension;
+  SELECT n.nspname INTO to_schema FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+    WHERE e.extname = to_extension;
+  -- the types that both have
+  SELECT array_agg(t.oid) INTO types
+    FROM pg_extension e
+      JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+        AND d.deptype = 'e' AND d.classid = 'pg_type'::regclass
+      JOIN pg_type t ON t.oid = d.objid
+    WHERE e.extname = from_extension AND t.typtype = 'b' AND t.typelem = 0
+      AND EXISTS (SELECT FROM pg_extension te
+          JOIN pg_depend td ON td.refclassid = 'pg_extension'::regclass AND td.refobjid = te.oid
+            AND td.deptype = 'e' AND td.classid = 'pg_type'::regclass
+          JOIN pg_type tt ON tt.oid = td.objid
+        WHERE te.extname = to_extension AND tt.typname = t.typname);
+  IF types IS NULL THEN
+    RAISE EXCEPTION 'pgvector is not installed in this database'
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+        HINT = 'This is for a database with both extensions, each in a schema of its own.';
+  END IF;
+  writing := format('%I, pg_catalog', from_schema);
+  reading := format('%I, %I, pg_catalog', to_schema, from_schema);
+
+  -- binary-coercible casts for the time of this function
+  FOR item IN SELECT typname FROM pg_type WHERE oid = ANY (types) LOOP
+    EXECUTE format('CREATE CAST (%I.%I AS %I.%I) WITHOUT FUNCTION',
+      from_schema, item.typname, to_schema, item.typname);
+  END LOOP;
+
+  -- pgvector's casts do not know our support function: lend it
+  FOR item IN
+    SELECT p.oid FROM pg_type t JOIN pg_cast c ON c.castsource = t.oid AND c.casttarget = t.oid
+        JOIN pg_proc p ON p.oid = c.castfunc
+      WHERE t.typnamespace = to_schema::regnamespace AND p.prosupport = 0
+        AND t.typname IN (SELECT typname FROM pg_type WHERE oid = ANY (types))
+  LOOP
+    lengths := lengths || pg_get_functiondef(item.oid);
+    EXECUTE format('ALTER FUNCTION %s SUPPORT vdist.typmod_support', item.oid::regprocedure);
+  END LOOP;
+
+  SELECT coalesce(array_agg(DISTINCT a.attrelid), '{}') INTO tables
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
+    WHERE (a.atttypid = ANY (types) OR t.typelem = ANY (types)) AND NOT a.attisdropped
+      AND a.attnum > 0 AND c.relkind IN ('r', 'p', 'f');
+
+  PERFORM set_config('search_path', writing, true);
+
+  -- views over those columns and views over these, innermost first
+  FOR item IN
+    WITH RECURSIVE over AS (
+        SELECT r.ev_class AS view, 1 AS depth
+          FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+            JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+            JOIN pg_type t ON t.oid = a.atttypid
+          WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+            AND d.refobjid = ANY (tables) AND (t.oid = ANY (types) OR t.typelem = ANY (types))
+      UNION
+        SELECT r.ev_class, o.depth + 1
+          FROM over o JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = o.view
+            JOIN pg_rewrite r ON r.oid = d.objid
+          WHERE d.classid = 'pg_rewrite'::regclass AND r.ev_class <> o.view AND o.depth < 100)
+    SELECT c.oid, c.relkind, format('%I.%I', n.nspname, c.relname) AS name,
+        pg_get_viewdef(c.oid) AS definition, pg_get_userbyid(c.relowner) AS owner, c.relacl::text,
+        array_to_string(c.reloptions, ', ') AS options, obj_description(c.oid, 'pg_class') AS comment
+      FROM (SELECT view, max(depth) AS depth FROM over GROUP BY view) o
+        JOIN pg_class c ON c.oid = o.view JOIN pg_namespace n ON n.oid = c.relnamespace
+      ORDER BY o.depth
+  LOOP
+    IF item.relkind <> 'v' THEN
+      RAISE EXCEPTION 'materialized view % uses a column whose type is to change', item.name
+        USING ERRCODE = 'feature_not_supported', HINT = 'Drop it, and create it again afterwards.';
+    END IF;
+    views := views || to_jsonb(item);
+  END LOOP;
+  FOR i IN REVERSE cardinality(views) .. 1 LOOP
+    EXECUTE format('DROP VIEW %s', views[i] ->> 'name');
+  END LOOP;
+
+  -- indexes, check constraints and defaults of those columns
+  FOR item IN
+    SELECT format('%I.%I', n.nspname, i.relname) AS name, pg_get_indexdef(i.oid) AS definition,
+        pg_get_indexdef(i.oid, 1, false) AS "column", o.opcname AS class, t.relkind AS on_kind,
+        obj_description(i.oid, 'pg_class') AS comment
+      FROM pg_class i JOIN pg_namespace n ON n.oid = i.relnamespace
+        JOIN pg_index x ON x.indexrelid = i.oid JOIN pg_class t ON t.oid = x.indrelid
+        JOIN pg_opclass o ON o.oid = x.indclass[0]
+      WHERE x.indrelid = ANY (tables) AND NOT i.relispartition
+        AND EXISTS (SELECT FROM pg_depend d
+            JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+          WHERE d.classid = 'pg_class'::regclass AND d.objid = i.oid
+            AND d.refclassid = 'pg_class'::regclass AND d.refobjid = x.indrelid AND a.atttypid = ANY (types))
+      ORDER BY 1
+  LOOP
+    indexes := indexes || to_jsonb(item);
+    EXECUTE format('DROP INDEX %s', item.name);
+  END LOOP;
+  FOR item IN
+    SELECT format('%I.%I', n.nspname, t.relname) AS "table",
+        quote_ident(c.conname) AS name, pg_get_constraintdef(c.oid) AS definition
+      FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+      WHERE c.contype = 'c' AND c.conislocal AND c.coninhcount = 0 AND c.conrelid = ANY (tables)
+        AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.conrelid
+          AND a.attnum = ANY (c.conkey) AND a.atttypid = ANY (types))
+  LOOP
+    constraints := constraints || to_jsonb(item);
+    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %s', item."table", item.name);
+  END LOOP;
+  FOR item IN
+    SELECT format('%I.%I', n.nspname, t.relname) AS "table", quote_ident(a.attname) AS name,
+        pg_get_expr(d.adbin, d.adrelid) AS definition
+      FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+        JOIN pg_class t ON t.oid = d.adrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+      WHERE d.adrelid = ANY (tables) AND a.atttypid = ANY (types) AND a.attgenerated = ''
+  LOOP
+    defaults := defaults || to_jsonb(item);
+    EXECUTE format('ALTER TABLE ONLY %s ALTER COLUMN %s DROP DEFAULT', item."table", item.name);
+  END LOOP;
+
+  -- the columns; those of partitions and children follow their parents
+  FOR item IN
+    SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name, c.relkind,
+        string_agg(format('ALTER COLUMN %1$I TYPE %2$s%3$s', a.attname,
+          format_type(a.atttypid, a.atttypmod),
+          CASE WHEN c.relkind <> 'f' THEN format(' USING %I::%s', a.attname,
+            format_type(a.atttypid, a.atttypmod)) ELSE '' END), ', ') AS actions,
+        string_agg(quote_ident(a.attname), ', ') AS columns
+      FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = a.atttypid
+      WHERE c.oid = ANY (tables) AND (a.atttypid = ANY (types) OR t.typelem = ANY (types))
+        AND a.attnum > 0 AND NOT a.attisdropped AND a.attinhcount = 0
+      GROUP BY 1, 2, 3 ORDER BY 2
+  LOOP
+    file := pg_relation_filenode(item.oid);
+    PERFORM set_config('search_path', reading, true);
+    EXECUTE format('ALTER TABLE %s %s', item.name, item.actions);
+    PERFORM set_config('search_path', writing, true);
+    object := format('table %s (%s)', item.name, item.columns);
+    action := CASE WHEN file IS DISTINCT FROM pg_relation_filenode(item.oid)
+      THEN 'type changed, table rewritten' ELSE 'type changed' END;
+    command := NULL;
+    RETURN NEXT;
+  END LOOP;
+
+  -- and all that was taken away
+  PERFORM set_config('search_path', reading, true);
+  FOREACH entry IN ARRAY defaults LOOP
+    EXECUTE format('ALTER TABLE ONLY %s ALTER COLUMN %s SET DEFAULT %s',
+      entry ->> 'table', entry ->> 'name', entry ->> 'definition');
+  END LOOP;
+  FOREACH entry IN ARRAY constraints LOOP
+    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %s %s',
+      entry ->> 'table', entry ->> 'name', entry ->> 'definition');
+  END LOOP;
+  FOREACH entry IN ARRAY views LOOP
+    EXECUTE format('CREATE VIEW %s%s AS %s', entry ->> 'name',
+      coalesce(' WITH (' || (entry ->> 'options') || ')', ''), entry ->> 'definition');
+    EXECUTE format('ALTER VIEW %s OWNER TO %I', entry ->> 'name', entry ->> 'owner');
+    IF entry ->> 'comment' IS NOT NULL THEN
+      EXECUTE format('COMMENT ON VIEW %s IS %L', entry ->> 'name', entry ->> 'comment');
+    END IF;
+    FOR saved IN
+      SELECT privilege_type, is_grantable,
+          CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
+        FROM aclexplode((entry ->> 'relacl')::aclitem[])
+    LOOP
+      EXECUTE format('GRANT %s ON %s TO %s%s', saved.privilege_type, entry ->> 'name', saved.grantee,
+        CASE WHEN saved.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+    object := 'view ' || (entry ->> 'name');
+    action := 'created anew';
+    command := NULL;
+    RETURN NEXT;
+  END LOOP;
+  FOREACH entry IN ARRAY indexes LOOP
+    object := 'index ' || (entry ->> 'name');
+    -- Defaults of classes differ. ON ONLY would leave out the partitions.
+    command := replace(entry ->> 'definition', format(' (%s)', entry ->> 'column'),
+      format(' (%s %I)', entry ->> 'column', entry ->> 'class'));
+    command := regexp_replace(command, '^(CREATE (UNIQUE )?INDEX \S+) ON ONLY ', '\1 ON ');
+    IF to_extension = 'vdist' THEN
+      command := regexp_replace(command, ' USING (hnsw|ivfflat) \(', ' USING vdist_hnsw (');
+      command := regexp_replace(command, ' WITH \(lists=''?\d+''?\)', '');
+    ELSE
+      command := regexp_replace(command, ' USING vdist_hnsw \(', ' USING hnsw (');
+      command := regexp_replace(command, '(, )?quantization=''?\w+''?', '');
+      command := replace(replace(command, ' WITH (, ', ' WITH ('), ' WITH ()', '');
+    END IF;
+    IF NOT build_indexes AND entry ->> 'on_kind' <> 'p' THEN
+      command := regexp_replace(command, '^CREATE (UNIQUE )?INDEX ', 'CREATE \1INDEX CONCURRENTLY ');
+      action := 'dropped, to be created by the command';
+      RETURN NEXT;
+    ELSE
+      EXECUTE command;
+      IF entry ->> 'comment' IS NOT NULL THEN
+        EXECUTE format('COMMENT ON INDEX %s IS %L', entry ->> 'name', entry ->> 'comment');
+      END IF;
+      action := 'created anew';
+      command := NULL;
+      RETURN NEXT;
+    END IF;
+  END LOOP;
+
+  PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
+  FOR item IN SELECT typname FROM pg_type WHERE oid = ANY (types) LOOP
+    EXECUTE format('DROP CAST (%I.%I AS %I.%I)', from_schema, item.typname, to_schema, item.typname);
+  END LOOP;
+  FOR i IN 1 .. cardinality(lengths) LOOP
+    EXECUTE lengths[i];
+  END LOOP;
+
+  -- what DROP EXTENSION would still take along
+  command := NULL;
+  action := 'still uses it';
+  FOR object IN
+    SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid)
+      FROM pg_extension e
+        JOIN pg_depend m ON m.refclassid = 'pg_extension'::regclass AND m.refobjid = e.oid AND m.deptype = 'e'
+        JOIN pg_depend d ON d.refclassid = m.classid AND d.refobjid = m.objid AND d.deptype = 'n'
+      WHERE e.extname = from_extension AND from_extension = 'vector'
+        AND NOT EXISTS (SELECT FROM pg_depend own WHERE own.classid = d.classid AND own.objid = d.objid
+          AND own.refclassid = 'pg_extension'::regclass AND own.deptype = 'e')
+        AND NOT EXISTS (SELECT FROM pg_depend own
+            JOIN pg_depend of ON of.classid = own.refclassid AND of.objid = own.refobjid
+          WHERE own.classid = d.classid AND own.objid = d.objid AND own.deptype IN ('i', 'a')
+            AND of.refclassid = 'pg_extension'::regclass AND of.deptype = 'e')
+      ORDER BY 1
+  LOOP
+    RETURN NEXT;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vdist.exchange_types(name, name, boolean) IS
+  'what adopt_pgvector and return_to_pgvector stand on';
+REVOKE ALL ON FUNCTION vdist.exchange_types(name, name, boolean) FROM PUBLIC;
+
+CREATE FUNCTION vdist.adopt_pgvector(build_indexes boolean DEFAULT true,
+    OUT object text, OUT action text, OUT command text)
+  RETURNS SETOF record
+  LANGUAGE sql
+  AS $$ SELECT * FROM vdist.exchange_types('vector', 'vdist', build_indexes) $$;
+COMMENT ON FUNCTION vdist.adopt_pgvector(boolean) IS
+  'gives all columns of pgvector''s types those of vdist, without a rewrite; a row for each object, with a command where one is left to run';
+REVOKE ALL ON FUNCTION vdist.adopt_pgvector(boolean) FROM PUBLIC;
+
+CREATE FUNCTION vdist.return_to_pgvector(build_indexes boolean DEFAULT true,
+    OUT object text, OUT action text, OUT command text)
+  RETURNS SETOF record
+  LANGUAGE sql
+  AS $$ SELECT * FROM vdist.exchange_types('vdist', 'vector', build_indexes) $$;
+COMMENT ON FUNCTION vdist.return_to_pgvector(boolean) IS
+  'the way back: gives all columns of vdist''s types those of pgvector';
+REVOKE ALL ON FUNCTION vdist.return_to_pgvector(boolean) FROM PUBLIC;

@@ -13,6 +13,7 @@ my %below = (
 	type => [qw(type quant kernel)],
 	index => [qw(index type quant kernel)],
 	hnsw => [qw(hnsw index type quant kernel)],
+	pgvector => [qw(pgvector hnsw index type quant kernel)],
 	ivf => [qw(ivf index type quant kernel)],
 	cluster => [qw(cluster quant kernel)],
 	fdw => [qw(fdw cluster quant kernel)],);

@@ -32,22 +32,29 @@ static relopt_enum_elt_def quantization_values[] = {
 	{(const char *) NULL}
 };
 
+/* Define the options of HnswOptions for a kind of indexes. */
+void
+hnsw_add_options(bits32 kind)
+{
+	add_int_reloption(kind, "m", "neighbors of a row (twice as many at most)",
+					  HNSW_DEFAULT_M, HNSW_MIN_M, HNSW_MAX_M, AccessExclusiveLock);
+	add_int_reloption(kind, "ef_construction",
+					  "rows looked at to find the neighbors of a new one",
+					  HNSW_DEFAULT_EF_CONSTRUCTION, HNSW_MIN_EF_CONSTRUCTION,
+					  HNSW_MAX_EF_CONSTRUCTION, AccessExclusiveLock);
+	add_enum_reloption(kind, "quantization",
+					   "bits a dimension of the codes that guide a search",
+					   quantization_values, 0,
+					   "Valid values are \"auto\", \"1\", \"2\", \"4\" and \"8\".",
+					   AccessExclusiveLock);
+}
+
 /* Called once, by the roof. */
 void
 hnsw_init_options(void)
 {
 	hnsw_relopt_kind = add_reloption_kind();
-	add_int_reloption(hnsw_relopt_kind, "m", "neighbors of a row (twice as many at most)",
-					  HNSW_DEFAULT_M, HNSW_MIN_M, HNSW_MAX_M, AccessExclusiveLock);
-	add_int_reloption(hnsw_relopt_kind, "ef_construction",
-					  "rows looked at to find the neighbors of a new one",
-					  HNSW_DEFAULT_EF_CONSTRUCTION, HNSW_MIN_EF_CONSTRUCTION,
-					  HNSW_MAX_EF_CONSTRUCTION, AccessExclusiveLock);
-	add_enum_reloption(hnsw_relopt_kind, "quantization",
-					   "bits a dimension of the codes that guide a search",
-					   quantization_values, 0,
-					   "Valid values are \"auto\", \"1\", \"2\", \"4\" and \"8\".",
-					   AccessExclusiveLock);
+	hnsw_add_options(hnsw_relopt_kind);
 }
 
 static bytea *
@@ -125,9 +132,8 @@ hnsw_build_phase(int64 phase)
 	}
 }
 
-PG_FUNCTION_INFO_V1(vdist_hnsw_handler);
-Datum
-vdist_hnsw_handler(PG_FUNCTION_ARGS)
+IndexAmRoutine *
+hnsw_routine(void)
 {
 	IndexAmRoutine *am = makeNode(IndexAmRoutine);
 
@@ -151,5 +157,12 @@ vdist_hnsw_handler(PG_FUNCTION_ARGS)
 	am->amrescan = hnsw_rescan;
 	am->amgettuple = hnsw_get_tuple;
 	am->amendscan = hnsw_end_scan;
-	PG_RETURN_POINTER(am);
+	return am;
+}
+
+PG_FUNCTION_INFO_V1(vdist_hnsw_handler);
+Datum
+vdist_hnsw_handler(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(hnsw_routine());
 }

@@ -335,12 +335,22 @@ extern void hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number
 
 extern int	hnsw_ef_search;
 
+/* How an index scan searches, when it is not by vdist's own settings. */
+typedef struct HnswScanLimits
+{
+	int			ef;				/* rows looked at before the first is returned; 0 = hnsw_ef_search */
+	int64		rows;			/* returned before the scan ends; 0 = all */
+	double		memory;			/* bytes before searching on becomes sorting; 0 = work_mem */
+} HnswScanLimits;
+
 /* Subphases of CREATE INDEX, after PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE. */
 #define HNSW_PROGRESS_READ 2
 #define HNSW_PROGRESS_GRAPH 3
 #define HNSW_PROGRESS_WRITE 4
 
 extern void hnsw_init_options(void);
+extern void hnsw_add_options(bits32 kind);
+extern IndexAmRoutine *hnsw_routine(void);
 
 extern IndexBuildResult *hnsw_build(Relation heap, Relation index, IndexInfo *info);
 extern void hnsw_build_empty(Relation index);
@@ -357,6 +367,7 @@ extern void hnsw_cost(PlannerInfo *root, IndexPath *path, double loop_count,
 extern IndexScanDesc hnsw_begin_scan(Relation index, int nkeys, int norderbys);
 extern void hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
 						int norderbys);
+extern void hnsw_limit_scan(IndexScanDesc scan, const HnswScanLimits *limits);
 extern bool hnsw_get_tuple(IndexScanDesc scan, ScanDirection dir);
 extern void hnsw_end_scan(IndexScanDesc scan);
 

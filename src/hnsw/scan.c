@@ -299,6 +299,13 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 		memmove(scan->orderByData, orderbys, scan->numberOfOrderBys * sizeof(ScanKeyData));
 }
 
+/* Search by these limits from now on; call it before the first row is asked for. */
+void
+hnsw_limit_scan(IndexScanDesc scan, const HnswScanLimits *limits)
+{
+	((HnswScan *) scan->opaque)->limits = *limits;
+}
+
 /* Allocate what every search of this scan needs, and again when ef changed. */
 static void
 prepare(IndexScanDesc scan)
@@ -306,7 +313,7 @@ prepare(IndexScanDesc scan)
 	HnswScan   *so = scan->opaque;
 	const HnswCache *cache = hnsw_cache(scan->indexRelation);
 	MemoryContext old = MemoryContextSwitchTo(so->context);
-	int			ef = hnsw_ef_search;
+	int			ef = so->limits.ef > 0 ? so->limits.ef : hnsw_ef_search;
 
 	if (so->query == NULL)
 	{
@@ -380,6 +387,8 @@ hnsw_get_tuple(IndexScanDesc scan, ScanDirection dir)
 		so->phase = HNSW_SCAN_POOL;
 	}
 	scan->xs_recheckorderby = false;
+	if (so->limits.rows > 0 && so->nreturned >= so->limits.rows)
+		return false;
 
 	while (so->phase != HNSW_SCAN_SWEEP)
 	{
@@ -408,6 +417,7 @@ hnsw_get_tuple(IndexScanDesc scan, ScanDirection dir)
 		else if (!hnsw_stream_more(so))
 			hnsw_sweep_begin(scan);
 	}
+	so->nreturned++;
 	return hnsw_sweep_next(scan);
 }
 

@@ -39,6 +39,7 @@ typedef struct HnswScan
 	MemoryContext context;
 	MemoryContext row_context;
 	HnswScanPhase phase;
+	HnswScanLimits limits;
 	HnswSearch	search;
 	float	   *query;			/* as given, for exact distances */
 	float	   *prepared;		/* as searched for */

@@ -172,10 +172,11 @@ hnsw_stream_more(HnswScan *so)
 {
 	const HnswMeta *meta = &so->search.meta;
 	HnswSearch *search = &so->search;
+	double		memory = so->limits.memory > 0 ? so->limits.memory : work_mem * 1024.0;
 	uint32		number;
 	const HnswRow *row;
 
-	if (so->nfrontier == 0 || memory_used(so) > work_mem * (Size) 1024)
+	if (so->nfrontier == 0 || memory_used(so) > memory)
 		return false;
 
 	number = HnswKeyRow(frontier_pop(so));
