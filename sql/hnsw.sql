@@ -22,6 +22,12 @@ SELECT rows, heap_rows, dead FROM vdist.index_info('item_l2');
 -- the planner takes the index for the nearest few
 EXPLAIN (COSTS OFF) SELECT id FROM item ORDER BY embedding <-> example(7) LIMIT 5;
 
+-- a distance that only orders is not computed; one that is selected or sorted by again is
+EXPLAIN (COSTS OFF, VERBOSE) SELECT id FROM item ORDER BY embedding <-> (SELECT example(7)) LIMIT 5;
+EXPLAIN (COSTS OFF, VERBOSE) SELECT id, embedding <-> (SELECT example(7)) AS d FROM item ORDER BY embedding <-> (SELECT example(7)) LIMIT 5;
+EXPLAIN (COSTS OFF, VERBOSE)
+SELECT q.id, i.id FROM item q, LATERAL (SELECT id FROM item ORDER BY embedding <-> q.embedding LIMIT 2) i WHERE q.id < 3;
+
 -- every row, once, in order but for those that come last because they were found late
 CREATE FUNCTION compare(operator text, query vector) RETURNS TABLE (rows bigint, in_order boolean, same boolean)
 LANGUAGE plpgsql AS $$

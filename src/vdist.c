@@ -6,6 +6,7 @@
 #include <limits.h>
 
 #include "fmgr.h"
+#include "optimizer/planner.h"
 #include "utils/guc.h"
 
 #include "cluster/cluster.h"
@@ -128,6 +129,18 @@ define_pgvector_settings(void)
 	MarkGUCPrefixReserved("ivfflat");
 }
 
+static planner_hook_type previous_planner;
+
+static PlannedStmt *
+plan(Query *parse, const char *query_string, int cursorOptions, ParamListInfo boundParams)
+{
+	PlannedStmt *statement = (previous_planner ? previous_planner : standard_planner)
+		(parse, query_string, cursorOptions, boundParams);
+
+	hnsw_trim_plan(statement);
+	return statement;
+}
+
 void
 _PG_init(void)
 {
@@ -165,6 +178,8 @@ _PG_init(void)
 	pgvector_define_settings = define_pgvector_settings;
 	if (pgvector_is_ours())
 		define_pgvector_settings();
+	previous_planner = planner_hook;
+	planner_hook = plan;
 
 	MarkGUCPrefixReserved("vdist");
 }

@@ -11,6 +11,7 @@
 #include "access/generic_xlog.h"
 #include "nodes/execnodes.h"
 #include "nodes/pathnodes.h"
+#include "nodes/plannodes.h"
 #include "port/pg_crc32c.h"
 #include "storage/bufmgr.h"
 #include "storage/itemptr.h"
@@ -330,6 +331,10 @@ extern void hnsw_slot_distances(HnswInsert *insert, const float *x,
 extern uint32 hnsw_hash(const Vector *v);
 extern void hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number,
 							 const char *code, bool always);
+
+/* ---- plan.c ---- */
+
+extern void hnsw_trim_plan(PlannedStmt *statement);
 
 /* ---- handler.c and the callbacks ---- */
 

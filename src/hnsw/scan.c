@@ -2,9 +2,9 @@
  * scan.c: an ordered index scan: rows by exact distance, ties by TID. Calls graph.c, stream.c and, for
  * the exact vectors, the table; called by core through handler.c.
  *
- * The graph yields rows with a lower bound of their distance. A heap holds bounds and exact distances
- * together: a bound that comes out is replaced by the exact distance, read from the table, and an
- * exact distance that comes out is the nearest there is.
+ * The graph yields rows with bounds of their distance. A heap holds lower bounds and exact distances
+ * together: an exact distance that comes out is the nearest there is; a bound that comes out is
+ * replaced by the exact distance, read from the table, unless its upper bound is below all the others.
  */
 #include "compat.h"
 
@@ -22,8 +22,9 @@
 
 #include "hnsw/scan.h"
 
-/* The bound lies that many standard deviations of the estimate's error below the estimate. */
+/* Bounds lie that many standard deviations of the estimate's error from the estimate. */
 #define BOUND_SIGMAS 6.0f
+#define MIN_DIM_FOR_BOUNDS 64
 
 /* ---- heap of results ---- */
 
@@ -84,10 +85,11 @@ result_pop(HnswScan *so)
 
 /* ---- exact distances ---- */
 
-/* A row of the graph was reached: remember it with a lower bound of its distance. */
+/* A row of the graph was reached: remember it with bounds of its distance. */
 void
 hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 {
+	double		half = so->search.meta.metric == VDIST_METRIC_COSINE ? 0.5 : 1;
 	HnswHit    *hit;
 	HnswResult	result;
 
@@ -98,6 +100,7 @@ hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 	}
 	hit = &so->hits[so->nhits];
 	hit->number = number;
+	hit->upper = get_float8_infinity();
 	hit->more = row->more;
 	hit->ntids = Min(row->ntids, HNSW_ROW_TIDS_INLINE);
 	memcpy(hit->tids, row->tids, sizeof(hit->tids));
@@ -106,14 +109,17 @@ hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 		result.distance = get_float8_infinity();
 	else
 	{
-		float		estimate = hnsw_own_distance(&so->search, row);
-
-		estimate -= BOUND_SIGMAS *
+		double		estimate = half * hnsw_own_distance(&so->search, row);
+		double		margin = half * BOUND_SIGMAS *
 			vdist_quant_error(so->search.own, HnswRowOwn(&so->search.meta, row));
-		result.distance = so->search.meta.metric == VDIST_METRIC_COSINE ? estimate / 2 : estimate;
+
+		result.distance = estimate - margin;
+		hit->upper = so->trust_bounds ? estimate + margin : get_float8_infinity();
 		if (isnan(result.distance))
 			result.distance = -get_float8_infinity();
 	}
+	if (isnan(hit->upper) || result.distance == get_float8_infinity())
+		hit->upper = get_float8_infinity();
 	result.hit = so->nhits++;
 	ItemPointerSetInvalid(&result.tid);
 	result_push(so, &result);
@@ -350,7 +356,22 @@ set_query(IndexScanDesc scan)
 		if ((Pointer) v != DatumGetPointer(scan->orderByData->sk_argument))
 			pfree(v);
 	}
-	vdist_metric_prepare((VdistMetric) so->search.meta.metric, dim, so->query, so->prepared);
+
+	/* the errors of few dimensions are not Gaussian, those of L1 not independent */
+	so->trust_bounds =
+		vdist_metric_prepare((VdistMetric) so->search.meta.metric, dim, so->query,
+							 so->prepared) &&
+		dim >= MIN_DIM_FOR_BOUNDS && so->search.meta.metric != VDIST_METRIC_L1;
+}
+
+/* Is a hit of one heap row nearer than all else, whatever its exact distance? */
+static bool
+is_nearest(HnswScan *so, const HnswResult *result)
+{
+	HnswHit    *hit = &so->hits[result->hit];
+
+	return hit->ntids == 1 && hit->more == HNSW_NO_ROW && result->distance >= so->last &&
+		so->nresults > 0 && hit->upper < so->results[0].distance;
 }
 
 /*
@@ -397,7 +418,12 @@ hnsw_get_tuple(IndexScanDesc scan, ScanDirection dir)
 		{
 			HnswResult	result = result_pop(so);
 
-			if (result.hit >= 0)
+			if (result.hit >= 0 && is_nearest(so, &result))
+			{
+				result.distance = so->hits[result.hit].upper;
+				result.tid = so->hits[result.hit].tids[0];
+			}
+			else if (result.hit >= 0)
 			{
 				hnsw_scan_resolve(scan, result.hit);
 				continue;

@@ -20,6 +20,7 @@ typedef enum HnswScanPhase
 /* A row of the graph that was reached. */
 typedef struct HnswHit
 {
+	double		upper;			/* bound of its distance */
 	uint32		number;
 	uint32		more;
 	int			ntids;
@@ -43,6 +44,7 @@ typedef struct HnswScan
 	HnswSearch	search;
 	float	   *query;			/* as given, for exact distances */
 	float	   *prepared;		/* as searched for */
+	bool		trust_bounds;
 
 	HnswHit    *hits;
 	int			nhits;
