@@ -241,6 +241,8 @@ send_statement(ForeignScanState *node, VdistDirect *state)
 	request->stream = state->has_returning;
 	request->locks = true;
 	request->measure = node->ss.ps.state->es_instrument != 0;
+	if (n > 1)
+		vdist_lock_multi_shard(RelationGetRelid(state->rel));
 	if (n > 0)
 		vdist_conn_get(n, servers, state->userid, VDIST_WRITE, conns);
 	state->fanout = vdist_fanout_send(n, conns, requests);

@@ -269,6 +269,9 @@ extern void vdist_returning_store(VdistReturning *returning, const PGresult *res
 
 pg_noreturn extern void vdist_raise_null_key(Relation rel, const VdistPlacement *placement);
 
+/* Taken by what changes rows on several shards in one statement, before it asks them. */
+extern void vdist_lock_multi_shard(Oid relid);
+
 extern int	vdist_is_updatable(Relation rel);
 extern void vdist_add_update_targets(PlannerInfo *root, Index rti, RangeTblEntry *rte,
 									 Relation rel);

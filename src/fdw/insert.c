@@ -151,37 +151,23 @@ vdist_begin_insert(EState *estate, ResultRelInfo *rinfo, List *columns, char *sq
 	rinfo->ri_FdwState = state;
 }
 
-/* COPY FROM, and rows that partition routing sends here. */
+/* COPY FROM; a distributed table is nobody's partition, so no rows are routed here. */
 void
 vdist_begin_foreign_insert(ModifyTableState *mtstate, ResultRelInfo *rinfo)
 {
-	ModifyTable *plan = (ModifyTable *) mtstate->ps.plan;
-	EState	   *estate = mtstate->ps.state;
-	List	   *columns = vdist_insert_columns(rinfo->ri_RelationDesc);
+	Relation	rel = rinfo->ri_RelationDesc;
+	List	   *columns = vdist_insert_columns(rel);
+	char	   *sql = vdist_insert_sql(rel, columns, false);
 	VdistReturning *returning = NULL;
-	bool		do_nothing = plan != NULL && plan->onConflictAction == ONCONFLICT_NOTHING;
-	char	   *sql;
 
-	/*
-	 * UPDATE of a partitioned table that moves a row here: core would take the UPDATE's own state
-	 * of this table for the INSERT's.
-	 */
-	if (plan != NULL && plan->operation == CMD_UPDATE)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot move a row into distributed table \"%s\" by UPDATE",
-						RelationGetRelationName(rinfo->ri_RelationDesc)),
-				 errhint("Delete the row and insert it anew in one transaction.")));
-	sql = vdist_insert_sql(rinfo->ri_RelationDesc, columns, do_nothing);
-	if ((plan != NULL && plan->returningLists != NIL) || rinfo->ri_WithCheckOptions != NIL ||
-		(rinfo->ri_TrigDesc && rinfo->ri_TrigDesc->trig_insert_after_row))
+	if (rinfo->ri_TrigDesc && rinfo->ri_TrigDesc->trig_insert_after_row)
 	{
-		List	   *all = vdist_all_columns(rinfo->ri_RelationDesc);
+		List	   *all = vdist_all_columns(rel);
 
-		sql = psprintf("%s RETURNING %s", sql, vdist_returning_sql(rinfo->ri_RelationDesc, all));
-		returning = vdist_returning_make(rinfo->ri_RelationDesc, all);
+		sql = psprintf("%s RETURNING %s", sql, vdist_returning_sql(rel, all));
+		returning = vdist_returning_make(rel, all);
 	}
-	vdist_begin_insert(estate, rinfo, columns, sql, returning, do_nothing);
+	vdist_begin_insert(mtstate->ps.state, rinfo, columns, sql, returning, false);
 }
 
 static int

@@ -9,6 +9,7 @@
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/table.h"
+#include "catalog/pg_foreign_table.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/trigger.h"
@@ -21,6 +22,7 @@
 #include "optimizer/pathnode.h"
 #include "parser/parsetree.h"
 #include "storage/itemptr.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -59,7 +61,7 @@ typedef struct VdistModify
 	VdistBatch *batch;
 	VdistReturning *returning;	/* NULL: nothing comes back */
 	bool		deferred;		/* rows may wait for a batch */
-	HTAB	   *changed;		/* of RowKey, when deferred */
+	HTAB	   *changed;		/* of RowKey, when deferred below a join */
 } VdistModify;
 
 /* ---- columns that come back ---- */
@@ -304,6 +306,26 @@ vdist_plan_modify(PlannerInfo *root, ModifyTable *plan, Index rti, int subplan)
 
 /* ---- execution ---- */
 
+/*
+ * Two statements that each change rows on several shards could wait for each other there, one shard's
+ * rows locked by the one, another's by the other, and no server would see the deadlock. So they
+ * take turns, a table at a time, until the end of the transaction. Statements for one shard are free.
+ */
+void
+vdist_lock_multi_shard(Oid relid)
+{
+	LockDatabaseObject(ForeignTableRelationId, relid, 0, ExclusiveLock);
+}
+
+static bool
+scans_several_shards(ForeignScan *scan)
+{
+	VdistScanPlan plan;
+
+	vdist_plan_unpack(scan, &plan);
+	return plan.nservers > 1 && plan.nprune == 0;
+}
+
 void
 vdist_begin_modify(ModifyTableState *mtstate, ResultRelInfo *rinfo, List *private, int subplan,
 				   int eflags)
@@ -317,6 +339,7 @@ vdist_begin_modify(ModifyTableState *mtstate, ResultRelInfo *rinfo, List *privat
 	TriggerDesc *triggers = rinfo->ri_TrigDesc;
 	VdistReturning *returning = NULL;
 	VdistModify *state;
+	Plan	   *scan;
 	List	   *junk;
 	Oid		   *types;
 	ListCell   *lc;
@@ -372,7 +395,12 @@ vdist_begin_modify(ModifyTableState *mtstate, ResultRelInfo *rinfo, List *privat
 		state->deferred = !linitial_int(flags) &&
 			!(triggers && (triggers->trig_delete_before_row ||
 						   triggers->trig_delete_after_statement));
-	if (state->deferred)
+	scan = outerPlan(mtstate->ps.plan);
+	if (!IsA(scan, ForeignScan) || scans_several_shards((ForeignScan *) scan))
+		vdist_lock_multi_shard(RelationGetRelid(rel));
+
+	/* Only a join can bring a row twice. */
+	if (state->deferred && !IsA(scan, ForeignScan))
 	{
 		HASHCTL		ctl = {0};
 
@@ -431,12 +459,15 @@ change_row(EState *estate, VdistModify *state, TupleTableSlot *slot, TupleTableS
 		RowKey		row = {0};
 		bool		found;
 
-		/* A join can bring the same row twice; as in a local table only the first time counts. */
-		row.shard = shard;
-		row.ctid = *(ItemPointer) DatumGetPointer(ctid);
-		hash_search(state->changed, &row, HASH_ENTER, &found);
-		if (found)
-			return NULL;
+		/* As in a local table only the first time counts. */
+		if (state->changed != NULL)
+		{
+			row.shard = shard;
+			row.ctid = *(ItemPointer) DatumGetPointer(ctid);
+			hash_search(state->changed, &row, HASH_ENTER, &found);
+			if (found)
+				return NULL;
+		}
 		vdist_batch_add(state->batch, shard, state->values, state->nulls);
 		if (vdist_batch_full(state->batch))
 			(void) vdist_batch_flush(state->batch);
