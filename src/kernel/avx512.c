@@ -1,5 +1,5 @@
 /*
- * avx512.c: the kernels for AVX-512F, two registers of sixteen lanes. Pure C; reached through
+ * avx512.c: the kernels for AVX-512 (F, BW, VL), two registers of sixteen lanes. Pure C; reached through
  * dispatch.c, which calls nothing here on a CPU without it. On contraction, see avx2.c.
  */
 #include "kernel/variants.h"
@@ -8,8 +8,8 @@
 
 #include <immintrin.h>
 
-#define AVX512 __attribute__((target("avx512f,avx2,fma")))
-#define INLINE static inline __attribute__((target("avx512f,avx2,fma"), always_inline))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx2,fma,f16c")))
+#define INLINE static inline __attribute__((target("avx512f,avx512bw,avx512vl,avx2,fma,f16c"), always_inline))
 
 /* Lanes 0 to 31 lie in s0 and s1; add the halves 16, 8, 4, 2 and 1 apart. */
 INLINE float
@@ -53,16 +53,39 @@ step_l1(__m512 sum, __m512 a, __m512 b)
 	return _mm512_add_ps(sum, _mm512_abs_ps(_mm512_sub_ps(a, b)));
 }
 
-#define STEP(step, sum, off) \
-	sum = step(sum, _mm512_loadu_ps(a + i + (off)), _mm512_loadu_ps(b + i + (off)))
-#define STEP_TAIL(step, sum, off, mask) \
-	sum = step(sum, _mm512_maskz_loadu_ps(mask, a + i + (off)), \
-			   _mm512_maskz_loadu_ps(mask, b + i + (off)))
+INLINE __m512
+load_float(const float *p)
+{
+	return _mm512_loadu_ps(p);
+}
+
+/* Elements in the mask, zeros elsewhere; the others are not read. */
+INLINE __m512
+load_float_tail(const float *p, __mmask16 mask)
+{
+	return _mm512_maskz_loadu_ps(mask, p);
+}
+
+INLINE __m512
+load_half(const VdistHalf *p)
+{
+	return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) p));
+}
+
+INLINE __m512
+load_half_tail(const VdistHalf *p, __mmask16 mask)
+{
+	return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, p));
+}
+
+#define STEP(load, step, sum, off) sum = step(sum, load(a + i + (off)), load(b + i + (off)))
+#define STEP_TAIL(load, step, sum, off, mask) \
+	sum = step(sum, load##_tail(a + i + (off), mask), load##_tail(b + i + (off), mask))
 
 /* One kernel: whole blocks of 32, then two masked registers. */
-#define DEFINE_SUM(name, step) \
+#define DEFINE_SUM(name, type, load, step) \
 AVX512 static float \
-name(int dim, const float *a, const float *b) \
+name(int dim, const type *a, const type *b) \
 { \
 	__m512		s0 = _mm512_setzero_ps(); \
 	__m512		s1 = s0; \
@@ -70,72 +93,82 @@ name(int dim, const float *a, const float *b) \
  \
 	for (; i + 32 <= dim; i += 32) \
 	{ \
-		STEP(step, s0, 0); \
-		STEP(step, s1, 16); \
+		STEP(load, step, s0, 0); \
+		STEP(load, step, s1, 16); \
 	} \
 	if (i < dim) \
 	{ \
-		STEP_TAIL(step, s0, 0, first_lanes(dim - i)); \
+		STEP_TAIL(load, step, s0, 0, first_lanes(dim - i)); \
 		if (i + 16 < dim) \
-			STEP_TAIL(step, s1, 16, first_lanes(dim - i - 16)); \
+			STEP_TAIL(load, step, s1, 16, first_lanes(dim - i - 16)); \
 	} \
 	return fold(s0, s1); \
 }
 
-DEFINE_SUM(l2_squared, step_l2)
-DEFINE_SUM(inner_product, step_ip)
-DEFINE_SUM(l1, step_l1)
-
 /* Else GCC loads b once for ab and once more for bb: loads are what this loop waits for. */
 #define KEEP(v) __asm__("" : "+v" (v))
 
-AVX512 static void
-dot_and_norms(int dim, const float *a, const float *b, float *ab, float *aa, float *bb)
-{
-	__m512		sab[2];
-	__m512		saa[2];
-	__m512		sbb[2];
-	int			i = 0;
-
-	for (int j = 0; j < 2; j++)
-		sab[j] = saa[j] = sbb[j] = _mm512_setzero_ps();
-
-	for (; i + 32 <= dim; i += 32)
-	{
-#pragma GCC unroll 2
-		for (int j = 0; j < 2; j++)
-		{
-			__m512		x = _mm512_loadu_ps(a + i + 16 * j);
-			__m512		y = _mm512_loadu_ps(b + i + 16 * j);
-
-			KEEP(y);
-			sab[j] = _mm512_fmadd_ps(x, y, sab[j]);
-			saa[j] = _mm512_fmadd_ps(x, x, saa[j]);
-			sbb[j] = _mm512_fmadd_ps(y, y, sbb[j]);
-		}
-	}
-#pragma GCC unroll 2
-	for (int j = 0; j < 2; j++)
-	{
-		__mmask16	mask = first_lanes(dim - i - 16 * j);
-
-		if (mask != 0)
-		{
-			__m512		x = _mm512_maskz_loadu_ps(mask, a + i + 16 * j);
-			__m512		y = _mm512_maskz_loadu_ps(mask, b + i + 16 * j);
-
-			sab[j] = _mm512_fmadd_ps(x, y, sab[j]);
-			saa[j] = _mm512_fmadd_ps(x, x, saa[j]);
-			sbb[j] = _mm512_fmadd_ps(y, y, sbb[j]);
-		}
-	}
-	*ab = fold(sab[0], sab[1]);
-	*aa = fold(saa[0], saa[1]);
-	*bb = fold(sbb[0], sbb[1]);
+#define DEFINE_DOT(name, type, load) \
+AVX512 static void \
+name(int dim, const type *a, const type *b, float *ab, float *aa, float *bb) \
+{ \
+	__m512		sab[2]; \
+	__m512		saa[2]; \
+	__m512		sbb[2]; \
+	int			i = 0; \
+ \
+	for (int j = 0; j < 2; j++) \
+		sab[j] = saa[j] = sbb[j] = _mm512_setzero_ps(); \
+ \
+	for (; i + 32 <= dim; i += 32) \
+	{ \
+		_Pragma("GCC unroll 2") \
+		for (int j = 0; j < 2; j++) \
+		{ \
+			__m512		x = load(a + i + 16 * j); \
+			__m512		y = load(b + i + 16 * j); \
+ \
+			KEEP(y); \
+			sab[j] = _mm512_fmadd_ps(x, y, sab[j]); \
+			saa[j] = _mm512_fmadd_ps(x, x, saa[j]); \
+			sbb[j] = _mm512_fmadd_ps(y, y, sbb[j]); \
+		} \
+	} \
+	_Pragma("GCC unroll 2") \
+	for (int j = 0; j < 2; j++) \
+	{ \
+		__mmask16	mask = first_lanes(dim - i - 16 * j); \
+ \
+		if (mask != 0) \
+		{ \
+			__m512		x = load##_tail(a + i + 16 * j, mask); \
+			__m512		y = load##_tail(b + i + 16 * j, mask); \
+ \
+			sab[j] = _mm512_fmadd_ps(x, y, sab[j]); \
+			saa[j] = _mm512_fmadd_ps(x, x, saa[j]); \
+			sbb[j] = _mm512_fmadd_ps(y, y, sbb[j]); \
+		} \
+	} \
+	*ab = fold(sab[0], sab[1]); \
+	*aa = fold(saa[0], saa[1]); \
+	*bb = fold(sbb[0], sbb[1]); \
 }
 
+DEFINE_SUM(l2_squared, float, load_float, step_l2)
+DEFINE_SUM(inner_product, float, load_float, step_ip)
+DEFINE_SUM(l1, float, load_float, step_l1)
+DEFINE_DOT(dot_and_norms, float, load_float)
+
+DEFINE_SUM(half_l2_squared, VdistHalf, load_half, step_l2)
+DEFINE_SUM(half_inner_product, VdistHalf, load_half, step_ip)
+DEFINE_SUM(half_l1, VdistHalf, load_half, step_l1)
+DEFINE_DOT(half_dot_and_norms, VdistHalf, load_half)
+
 const VdistKernel vdist_kernel_avx512 = {
-	"avx512", l2_squared, inner_product, l1, dot_and_norms
+	"avx512", l2_squared, inner_product, l1, dot_and_norms,
+	half_l2_squared, half_inner_product, half_l1, half_dot_and_norms,
+	vdist_half_to_float_f16c, vdist_float_to_half_f16c,
+	vdist_bit_hamming_popcnt, vdist_bit_overlap_popcnt
 };
 
 #endif							/* VDIST_KERNEL_X86 */
