@@ -7,8 +7,14 @@ COMMENT ON SCHEMA vdist IS 'vdist: administration of indexes, shards and distrib
 GRANT USAGE ON SCHEMA vdist TO PUBLIC;
 
 ---------------------------------------------------------------------------------------------------
--- 1. Type vector
+-- 1. Types: vector, halfvec, sparsevec, and distances of bit
 ---------------------------------------------------------------------------------------------------
+
+-- Distances have a cost, measured in comparisons of integers, which cost 1: for 768 dimensions of a
+-- vector 15 in the row, 80 when the row is not in the processor's cache, 310 when it is out of line,
+-- as it is from 500 on.
+
+-- 1a. vector
 
 CREATE TYPE vector;
 
@@ -47,26 +53,25 @@ CREATE TYPE vector (
 );
 COMMENT ON TYPE vector IS 'vector of single-precision floats, 1 to 16000 dimensions';
 
--- Distances. Measured in comparisons of integers, which cost 1: 15 for 768 dimensions in the row, 80
--- when the row is not in the processor's cache, 310 when it is out of line, as it is from 500 on.
+-- Distances
 
 CREATE FUNCTION l2_distance(vector, vector) RETURNS double precision
-  AS 'MODULE_PATHNAME'
+  AS 'MODULE_PATHNAME', 'vector_l2_distance'
   LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION l2_distance(vector, vector) IS 'Euclidean distance';
 
 CREATE FUNCTION inner_product(vector, vector) RETURNS double precision
-  AS 'MODULE_PATHNAME'
+  AS 'MODULE_PATHNAME', 'vector_inner_product'
   LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION inner_product(vector, vector) IS 'inner product';
 
 CREATE FUNCTION cosine_distance(vector, vector) RETURNS double precision
-  AS 'MODULE_PATHNAME'
+  AS 'MODULE_PATHNAME', 'vector_cosine_distance'
   LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION cosine_distance(vector, vector) IS 'cosine distance';
 
 CREATE FUNCTION l1_distance(vector, vector) RETURNS double precision
-  AS 'MODULE_PATHNAME'
+  AS 'MODULE_PATHNAME', 'vector_l1_distance'
   LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION l1_distance(vector, vector) IS 'taxicab distance';
 
@@ -132,17 +137,17 @@ CREATE FUNCTION l2_norm(vector) RETURNS double precision
 COMMENT ON FUNCTION l2_norm(vector) IS 'Euclidean norm';
 
 CREATE FUNCTION l2_normalize(vector) RETURNS vector
-  AS 'MODULE_PATHNAME'
+  AS 'MODULE_PATHNAME', 'vector_normalize'
   LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION l2_normalize(vector) IS 'the vector divided by its Euclidean norm';
 
 CREATE FUNCTION subvector(vector, integer, integer) RETURNS vector
-  AS 'MODULE_PATHNAME'
+  AS 'MODULE_PATHNAME', 'vector_subvector'
   LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION subvector(vector, integer, integer) IS 'count elements from a start counted from 1';
 
 CREATE FUNCTION binary_quantize(vector) RETURNS bit
-  AS 'MODULE_PATHNAME'
+  AS 'MODULE_PATHNAME', 'vector_binary_quantize'
   LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION binary_quantize(vector) IS 'a bit for each element: whether it is positive';
 
@@ -280,27 +285,27 @@ COMMENT ON OPERATOR FAMILY vector_ops USING btree IS 'order of vectors: by eleme
 -- Casts
 
 CREATE FUNCTION vector(vector, integer, boolean) RETURNS vector
-  AS 'MODULE_PATHNAME'
+  AS 'MODULE_PATHNAME', 'vector_adjust'
   LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION vector(vector, integer, boolean) IS 'adjust vector to typmod';
 
 CREATE FUNCTION array_to_vector(integer[], integer, boolean) RETURNS vector
-  AS 'MODULE_PATHNAME'
+  AS 'MODULE_PATHNAME', 'vector_from_array'
   LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION array_to_vector(integer[], integer, boolean) IS 'convert int4 array to vector';
 
 CREATE FUNCTION array_to_vector(real[], integer, boolean) RETURNS vector
-  AS 'MODULE_PATHNAME'
+  AS 'MODULE_PATHNAME', 'vector_from_array'
   LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION array_to_vector(real[], integer, boolean) IS 'convert float4 array to vector';
 
 CREATE FUNCTION array_to_vector(double precision[], integer, boolean) RETURNS vector
-  AS 'MODULE_PATHNAME'
+  AS 'MODULE_PATHNAME', 'vector_from_array'
   LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION array_to_vector(double precision[], integer, boolean) IS 'convert float8 array to vector';
 
 CREATE FUNCTION array_to_vector(numeric[], integer, boolean) RETURNS vector
-  AS 'MODULE_PATHNAME'
+  AS 'MODULE_PATHNAME', 'vector_from_array'
   LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION array_to_vector(numeric[], integer, boolean) IS 'convert numeric array to vector';
 
@@ -395,6 +400,677 @@ CREATE AGGREGATE sum(vector) (
   PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE sum(vector) IS 'sum as vector across all vector input values';
+
+-- 1b. halfvec
+
+CREATE TYPE halfvec;
+
+CREATE FUNCTION halfvec_in(cstring, oid, integer) RETURNS halfvec
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_in(cstring, oid, integer) IS 'I/O';
+
+CREATE FUNCTION halfvec_out(halfvec) RETURNS cstring
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_out(halfvec) IS 'I/O';
+
+CREATE FUNCTION halfvec_typmod_in(cstring[]) RETURNS integer
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_typmod_in(cstring[]) IS 'I/O typmod';
+
+CREATE FUNCTION halfvec_recv(internal, oid, integer) RETURNS halfvec
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_recv(internal, oid, integer) IS 'I/O';
+
+CREATE FUNCTION halfvec_send(halfvec) RETURNS bytea
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_send(halfvec) IS 'I/O';
+
+CREATE TYPE halfvec (
+  INPUT = halfvec_in,
+  OUTPUT = halfvec_out,
+  TYPMOD_IN = halfvec_typmod_in,
+  RECEIVE = halfvec_recv,
+  SEND = halfvec_send,
+  STORAGE = external
+);
+COMMENT ON TYPE halfvec IS 'vector of half-precision floats, 1 to 16000 dimensions';
+
+-- Distances
+
+CREATE FUNCTION l2_distance(halfvec, halfvec) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'halfvec_l2_distance'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION l2_distance(halfvec, halfvec) IS 'Euclidean distance';
+
+CREATE FUNCTION inner_product(halfvec, halfvec) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'halfvec_inner_product'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION inner_product(halfvec, halfvec) IS 'inner product';
+
+CREATE FUNCTION cosine_distance(halfvec, halfvec) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'halfvec_cosine_distance'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION cosine_distance(halfvec, halfvec) IS 'cosine distance';
+
+CREATE FUNCTION l1_distance(halfvec, halfvec) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'halfvec_l1_distance'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION l1_distance(halfvec, halfvec) IS 'taxicab distance';
+
+CREATE FUNCTION halfvec_l2_squared_distance(halfvec, halfvec) RETURNS double precision
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION halfvec_l2_squared_distance(halfvec, halfvec) IS 'squared Euclidean distance';
+
+CREATE FUNCTION halfvec_negative_inner_product(halfvec, halfvec) RETURNS double precision
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION halfvec_negative_inner_product(halfvec, halfvec) IS 'implementation of <#> operator';
+
+CREATE FUNCTION halfvec_spherical_distance(halfvec, halfvec) RETURNS double precision
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION halfvec_spherical_distance(halfvec, halfvec) IS 'angle between unit vectors divided by pi';
+
+CREATE OPERATOR <-> (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = l2_distance,
+  COMMUTATOR = <->
+);
+COMMENT ON OPERATOR <-> (halfvec, halfvec) IS 'Euclidean distance';
+
+CREATE OPERATOR <#> (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = halfvec_negative_inner_product,
+  COMMUTATOR = <#>
+);
+COMMENT ON OPERATOR <#> (halfvec, halfvec) IS 'negative inner product';
+
+CREATE OPERATOR <=> (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = cosine_distance,
+  COMMUTATOR = <=>
+);
+COMMENT ON OPERATOR <=> (halfvec, halfvec) IS 'cosine distance';
+
+CREATE OPERATOR <+> (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = l1_distance,
+  COMMUTATOR = <+>
+);
+COMMENT ON OPERATOR <+> (halfvec, halfvec) IS 'taxicab distance';
+
+-- Functions of one halfvec and arithmetic
+
+CREATE FUNCTION vector_dims(halfvec) RETURNS integer
+  AS 'MODULE_PATHNAME', 'halfvec_dims'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_dims(halfvec) IS 'number of dimensions';
+
+CREATE FUNCTION l2_norm(halfvec) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'halfvec_norm'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION l2_norm(halfvec) IS 'Euclidean norm';
+
+CREATE FUNCTION l2_normalize(halfvec) RETURNS halfvec
+  AS 'MODULE_PATHNAME', 'halfvec_normalize'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION l2_normalize(halfvec) IS 'the halfvec divided by its Euclidean norm';
+
+CREATE FUNCTION subvector(halfvec, integer, integer) RETURNS halfvec
+  AS 'MODULE_PATHNAME', 'halfvec_subvector'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION subvector(halfvec, integer, integer) IS 'count elements from a start counted from 1';
+
+CREATE FUNCTION binary_quantize(halfvec) RETURNS bit
+  AS 'MODULE_PATHNAME', 'halfvec_binary_quantize'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION binary_quantize(halfvec) IS 'a bit for each element: whether it is positive';
+
+CREATE FUNCTION halfvec_add(halfvec, halfvec) RETURNS halfvec
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION halfvec_add(halfvec, halfvec) IS 'implementation of + operator';
+
+CREATE FUNCTION halfvec_sub(halfvec, halfvec) RETURNS halfvec
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION halfvec_sub(halfvec, halfvec) IS 'implementation of - operator';
+
+CREATE FUNCTION halfvec_mul(halfvec, halfvec) RETURNS halfvec
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION halfvec_mul(halfvec, halfvec) IS 'implementation of * operator';
+
+CREATE FUNCTION halfvec_concat(halfvec, halfvec) RETURNS halfvec
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_concat(halfvec, halfvec) IS 'implementation of || operator';
+
+CREATE OPERATOR + (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = halfvec_add,
+  COMMUTATOR = +
+);
+COMMENT ON OPERATOR + (halfvec, halfvec) IS 'add';
+
+CREATE OPERATOR - (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = halfvec_sub
+);
+COMMENT ON OPERATOR - (halfvec, halfvec) IS 'subtract';
+
+CREATE OPERATOR * (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = halfvec_mul,
+  COMMUTATOR = *
+);
+COMMENT ON OPERATOR * (halfvec, halfvec) IS 'multiply element by element';
+
+CREATE OPERATOR || (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = halfvec_concat
+);
+COMMENT ON OPERATOR || (halfvec, halfvec) IS 'concatenate';
+
+-- Order
+
+CREATE FUNCTION halfvec_lt(halfvec, halfvec) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_lt(halfvec, halfvec) IS 'implementation of < operator';
+
+CREATE FUNCTION halfvec_le(halfvec, halfvec) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_le(halfvec, halfvec) IS 'implementation of <= operator';
+
+CREATE FUNCTION halfvec_eq(halfvec, halfvec) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_eq(halfvec, halfvec) IS 'implementation of = operator';
+
+CREATE FUNCTION halfvec_ne(halfvec, halfvec) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_ne(halfvec, halfvec) IS 'implementation of <> operator';
+
+CREATE FUNCTION halfvec_ge(halfvec, halfvec) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_ge(halfvec, halfvec) IS 'implementation of >= operator';
+
+CREATE FUNCTION halfvec_gt(halfvec, halfvec) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_gt(halfvec, halfvec) IS 'implementation of > operator';
+
+CREATE FUNCTION halfvec_cmp(halfvec, halfvec) RETURNS integer
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_cmp(halfvec, halfvec) IS 'less-equal-greater';
+
+CREATE OPERATOR < (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = halfvec_lt,
+  COMMUTATOR = >, NEGATOR = >=,
+  RESTRICT = scalarltsel, JOIN = scalarltjoinsel
+);
+COMMENT ON OPERATOR < (halfvec, halfvec) IS 'less than';
+
+CREATE OPERATOR <= (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = halfvec_le,
+  COMMUTATOR = >=, NEGATOR = >,
+  RESTRICT = scalarlesel, JOIN = scalarlejoinsel
+);
+COMMENT ON OPERATOR <= (halfvec, halfvec) IS 'less than or equal';
+
+CREATE OPERATOR = (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = halfvec_eq,
+  COMMUTATOR = =, NEGATOR = <>,
+  RESTRICT = eqsel, JOIN = eqjoinsel
+);
+COMMENT ON OPERATOR = (halfvec, halfvec) IS 'equal';
+
+CREATE OPERATOR <> (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = halfvec_ne,
+  COMMUTATOR = <>, NEGATOR = =,
+  RESTRICT = neqsel, JOIN = neqjoinsel
+);
+COMMENT ON OPERATOR <> (halfvec, halfvec) IS 'not equal';
+
+CREATE OPERATOR >= (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = halfvec_ge,
+  COMMUTATOR = <=, NEGATOR = <,
+  RESTRICT = scalargesel, JOIN = scalargejoinsel
+);
+COMMENT ON OPERATOR >= (halfvec, halfvec) IS 'greater than or equal';
+
+CREATE OPERATOR > (
+  LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = halfvec_gt,
+  COMMUTATOR = <, NEGATOR = <=,
+  RESTRICT = scalargtsel, JOIN = scalargtjoinsel
+);
+COMMENT ON OPERATOR > (halfvec, halfvec) IS 'greater than';
+
+CREATE OPERATOR CLASS halfvec_ops DEFAULT FOR TYPE halfvec USING btree AS
+  OPERATOR 1 <,
+  OPERATOR 2 <=,
+  OPERATOR 3 =,
+  OPERATOR 4 >=,
+  OPERATOR 5 >,
+  FUNCTION 1 halfvec_cmp(halfvec, halfvec);
+COMMENT ON OPERATOR CLASS halfvec_ops USING btree IS 'order of halfvec values: by elements, then by length';
+COMMENT ON OPERATOR FAMILY halfvec_ops USING btree IS 'order of halfvec values: by elements, then by length';
+
+-- Casts. From vector implicit, so that an expression over vectors can be stored in a halfvec column,
+-- back and to arrays on assignment.
+
+CREATE FUNCTION halfvec(halfvec, integer, boolean) RETURNS halfvec
+  AS 'MODULE_PATHNAME', 'halfvec_adjust'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec(halfvec, integer, boolean) IS 'adjust halfvec to typmod';
+
+CREATE FUNCTION halfvec_to_vector(halfvec, integer, boolean) RETURNS vector
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_to_vector(halfvec, integer, boolean) IS 'convert halfvec to vector';
+
+CREATE FUNCTION vector_to_halfvec(vector, integer, boolean) RETURNS halfvec
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_to_halfvec(vector, integer, boolean) IS 'convert vector to halfvec';
+
+CREATE FUNCTION array_to_halfvec(integer[], integer, boolean) RETURNS halfvec
+  AS 'MODULE_PATHNAME', 'halfvec_from_array'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_halfvec(integer[], integer, boolean) IS 'convert int4 array to halfvec';
+
+CREATE FUNCTION array_to_halfvec(real[], integer, boolean) RETURNS halfvec
+  AS 'MODULE_PATHNAME', 'halfvec_from_array'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_halfvec(real[], integer, boolean) IS 'convert float4 array to halfvec';
+
+CREATE FUNCTION array_to_halfvec(double precision[], integer, boolean) RETURNS halfvec
+  AS 'MODULE_PATHNAME', 'halfvec_from_array'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_halfvec(double precision[], integer, boolean) IS 'convert float8 array to halfvec';
+
+CREATE FUNCTION array_to_halfvec(numeric[], integer, boolean) RETURNS halfvec
+  AS 'MODULE_PATHNAME', 'halfvec_from_array'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_halfvec(numeric[], integer, boolean) IS 'convert numeric array to halfvec';
+
+CREATE FUNCTION halfvec_to_float4(halfvec, integer, boolean) RETURNS real[]
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_to_float4(halfvec, integer, boolean) IS 'convert halfvec to float4 array';
+
+CREATE CAST (halfvec AS halfvec)
+  WITH FUNCTION halfvec(halfvec, integer, boolean) AS IMPLICIT;
+COMMENT ON CAST (halfvec AS halfvec) IS 'adjust halfvec to typmod';
+
+CREATE CAST (halfvec AS vector)
+  WITH FUNCTION halfvec_to_vector(halfvec, integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (halfvec AS vector) IS 'convert halfvec to vector';
+
+CREATE CAST (vector AS halfvec)
+  WITH FUNCTION vector_to_halfvec(vector, integer, boolean) AS IMPLICIT;
+COMMENT ON CAST (vector AS halfvec) IS 'convert vector to halfvec';
+
+CREATE CAST (integer[] AS halfvec)
+  WITH FUNCTION array_to_halfvec(integer[], integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (integer[] AS halfvec) IS 'convert int4 array to halfvec';
+
+CREATE CAST (real[] AS halfvec)
+  WITH FUNCTION array_to_halfvec(real[], integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (real[] AS halfvec) IS 'convert float4 array to halfvec';
+
+CREATE CAST (double precision[] AS halfvec)
+  WITH FUNCTION array_to_halfvec(double precision[], integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (double precision[] AS halfvec) IS 'convert float8 array to halfvec';
+
+CREATE CAST (numeric[] AS halfvec)
+  WITH FUNCTION array_to_halfvec(numeric[], integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (numeric[] AS halfvec) IS 'convert numeric array to halfvec';
+
+CREATE CAST (halfvec AS real[])
+  WITH FUNCTION halfvec_to_float4(halfvec, integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (halfvec AS real[]) IS 'convert halfvec to float4 array';
+
+-- Aggregates
+
+CREATE FUNCTION halfvec_accum(double precision[], halfvec) RETURNS double precision[]
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION halfvec_accum(double precision[], halfvec) IS 'aggregate transition function';
+
+CREATE FUNCTION halfvec_combine(double precision[], double precision[]) RETURNS double precision[]
+  AS 'MODULE_PATHNAME', 'vector_combine'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION halfvec_combine(double precision[], double precision[]) IS 'aggregate combine function';
+
+CREATE FUNCTION halfvec_avg(double precision[]) RETURNS halfvec
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION halfvec_avg(double precision[]) IS 'aggregate final function';
+
+CREATE AGGREGATE avg(halfvec) (
+  SFUNC = halfvec_accum,
+  STYPE = double precision[],
+  FINALFUNC = halfvec_avg,
+  COMBINEFUNC = halfvec_combine,
+  INITCOND = '{0}',
+  PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE avg(halfvec) IS 'the average (arithmetic mean) as halfvec of all halfvec values';
+
+CREATE AGGREGATE sum(halfvec) (
+  SFUNC = halfvec_add,
+  STYPE = halfvec,
+  COMBINEFUNC = halfvec_add,
+  PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE sum(halfvec) IS 'sum as halfvec across all halfvec input values';
+
+-- 1c. sparsevec
+
+CREATE TYPE sparsevec;
+
+CREATE FUNCTION sparsevec_in(cstring, oid, integer) RETURNS sparsevec
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_in(cstring, oid, integer) IS 'I/O';
+
+CREATE FUNCTION sparsevec_out(sparsevec) RETURNS cstring
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_out(sparsevec) IS 'I/O';
+
+CREATE FUNCTION sparsevec_typmod_in(cstring[]) RETURNS integer
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_typmod_in(cstring[]) IS 'I/O typmod';
+
+CREATE FUNCTION sparsevec_recv(internal, oid, integer) RETURNS sparsevec
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_recv(internal, oid, integer) IS 'I/O';
+
+CREATE FUNCTION sparsevec_send(sparsevec) RETURNS bytea
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_send(sparsevec) IS 'I/O';
+
+CREATE TYPE sparsevec (
+  INPUT = sparsevec_in,
+  OUTPUT = sparsevec_out,
+  TYPMOD_IN = sparsevec_typmod_in,
+  RECEIVE = sparsevec_recv,
+  SEND = sparsevec_send,
+  STORAGE = external
+);
+COMMENT ON TYPE sparsevec IS 'vector of single-precision floats, most of them zero: 1 to 1e9 dimensions, 16000 other than zero';
+
+-- Distances
+
+CREATE FUNCTION l2_distance(sparsevec, sparsevec) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'sparsevec_l2_distance'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION l2_distance(sparsevec, sparsevec) IS 'Euclidean distance';
+
+CREATE FUNCTION inner_product(sparsevec, sparsevec) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'sparsevec_inner_product'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION inner_product(sparsevec, sparsevec) IS 'inner product';
+
+CREATE FUNCTION cosine_distance(sparsevec, sparsevec) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'sparsevec_cosine_distance'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION cosine_distance(sparsevec, sparsevec) IS 'cosine distance';
+
+CREATE FUNCTION l1_distance(sparsevec, sparsevec) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'sparsevec_l1_distance'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION l1_distance(sparsevec, sparsevec) IS 'taxicab distance';
+
+CREATE FUNCTION sparsevec_l2_squared_distance(sparsevec, sparsevec) RETURNS double precision
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION sparsevec_l2_squared_distance(sparsevec, sparsevec) IS 'squared Euclidean distance';
+
+CREATE FUNCTION sparsevec_negative_inner_product(sparsevec, sparsevec) RETURNS double precision
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION sparsevec_negative_inner_product(sparsevec, sparsevec) IS 'implementation of <#> operator';
+
+CREATE OPERATOR <-> (
+  LEFTARG = sparsevec, RIGHTARG = sparsevec, FUNCTION = l2_distance,
+  COMMUTATOR = <->
+);
+COMMENT ON OPERATOR <-> (sparsevec, sparsevec) IS 'Euclidean distance';
+
+CREATE OPERATOR <#> (
+  LEFTARG = sparsevec, RIGHTARG = sparsevec, FUNCTION = sparsevec_negative_inner_product,
+  COMMUTATOR = <#>
+);
+COMMENT ON OPERATOR <#> (sparsevec, sparsevec) IS 'negative inner product';
+
+CREATE OPERATOR <=> (
+  LEFTARG = sparsevec, RIGHTARG = sparsevec, FUNCTION = cosine_distance,
+  COMMUTATOR = <=>
+);
+COMMENT ON OPERATOR <=> (sparsevec, sparsevec) IS 'cosine distance';
+
+CREATE OPERATOR <+> (
+  LEFTARG = sparsevec, RIGHTARG = sparsevec, FUNCTION = l1_distance,
+  COMMUTATOR = <+>
+);
+COMMENT ON OPERATOR <+> (sparsevec, sparsevec) IS 'taxicab distance';
+
+-- Functions of one sparsevec
+
+CREATE FUNCTION l2_norm(sparsevec) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'sparsevec_norm'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION l2_norm(sparsevec) IS 'Euclidean norm';
+
+CREATE FUNCTION l2_normalize(sparsevec) RETURNS sparsevec
+  AS 'MODULE_PATHNAME', 'sparsevec_normalize'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION l2_normalize(sparsevec) IS 'the sparsevec divided by its Euclidean norm';
+
+-- Order
+
+CREATE FUNCTION sparsevec_lt(sparsevec, sparsevec) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_lt(sparsevec, sparsevec) IS 'implementation of < operator';
+
+CREATE FUNCTION sparsevec_le(sparsevec, sparsevec) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_le(sparsevec, sparsevec) IS 'implementation of <= operator';
+
+CREATE FUNCTION sparsevec_eq(sparsevec, sparsevec) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_eq(sparsevec, sparsevec) IS 'implementation of = operator';
+
+CREATE FUNCTION sparsevec_ne(sparsevec, sparsevec) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_ne(sparsevec, sparsevec) IS 'implementation of <> operator';
+
+CREATE FUNCTION sparsevec_ge(sparsevec, sparsevec) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_ge(sparsevec, sparsevec) IS 'implementation of >= operator';
+
+CREATE FUNCTION sparsevec_gt(sparsevec, sparsevec) RETURNS boolean
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_gt(sparsevec, sparsevec) IS 'implementation of > operator';
+
+CREATE FUNCTION sparsevec_cmp(sparsevec, sparsevec) RETURNS integer
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_cmp(sparsevec, sparsevec) IS 'less-equal-greater';
+
+CREATE OPERATOR < (
+  LEFTARG = sparsevec, RIGHTARG = sparsevec, FUNCTION = sparsevec_lt,
+  COMMUTATOR = >, NEGATOR = >=,
+  RESTRICT = scalarltsel, JOIN = scalarltjoinsel
+);
+COMMENT ON OPERATOR < (sparsevec, sparsevec) IS 'less than';
+
+CREATE OPERATOR <= (
+  LEFTARG = sparsevec, RIGHTARG = sparsevec, FUNCTION = sparsevec_le,
+  COMMUTATOR = >=, NEGATOR = >,
+  RESTRICT = scalarlesel, JOIN = scalarlejoinsel
+);
+COMMENT ON OPERATOR <= (sparsevec, sparsevec) IS 'less than or equal';
+
+CREATE OPERATOR = (
+  LEFTARG = sparsevec, RIGHTARG = sparsevec, FUNCTION = sparsevec_eq,
+  COMMUTATOR = =, NEGATOR = <>,
+  RESTRICT = eqsel, JOIN = eqjoinsel
+);
+COMMENT ON OPERATOR = (sparsevec, sparsevec) IS 'equal';
+
+CREATE OPERATOR <> (
+  LEFTARG = sparsevec, RIGHTARG = sparsevec, FUNCTION = sparsevec_ne,
+  COMMUTATOR = <>, NEGATOR = =,
+  RESTRICT = neqsel, JOIN = neqjoinsel
+);
+COMMENT ON OPERATOR <> (sparsevec, sparsevec) IS 'not equal';
+
+CREATE OPERATOR >= (
+  LEFTARG = sparsevec, RIGHTARG = sparsevec, FUNCTION = sparsevec_ge,
+  COMMUTATOR = <=, NEGATOR = <,
+  RESTRICT = scalargesel, JOIN = scalargejoinsel
+);
+COMMENT ON OPERATOR >= (sparsevec, sparsevec) IS 'greater than or equal';
+
+CREATE OPERATOR > (
+  LEFTARG = sparsevec, RIGHTARG = sparsevec, FUNCTION = sparsevec_gt,
+  COMMUTATOR = <, NEGATOR = <=,
+  RESTRICT = scalargtsel, JOIN = scalargtjoinsel
+);
+COMMENT ON OPERATOR > (sparsevec, sparsevec) IS 'greater than';
+
+CREATE OPERATOR CLASS sparsevec_ops DEFAULT FOR TYPE sparsevec USING btree AS
+  OPERATOR 1 <,
+  OPERATOR 2 <=,
+  OPERATOR 3 =,
+  OPERATOR 4 >=,
+  OPERATOR 5 >,
+  FUNCTION 1 sparsevec_cmp(sparsevec, sparsevec);
+COMMENT ON OPERATOR CLASS sparsevec_ops USING btree IS 'order of sparsevec values: by elements, then by length';
+COMMENT ON OPERATOR FAMILY sparsevec_ops USING btree IS 'order of sparsevec values: by elements, then by length';
+
+-- Casts
+
+CREATE FUNCTION sparsevec(sparsevec, integer, boolean) RETURNS sparsevec
+  AS 'MODULE_PATHNAME', 'sparsevec_adjust'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec(sparsevec, integer, boolean) IS 'adjust sparsevec to typmod';
+
+CREATE FUNCTION vector_to_sparsevec(vector, integer, boolean) RETURNS sparsevec
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_to_sparsevec(vector, integer, boolean) IS 'convert vector to sparsevec';
+
+CREATE FUNCTION sparsevec_to_vector(sparsevec, integer, boolean) RETURNS vector
+  AS 'MODULE_PATHNAME', 'vector_from_sparsevec'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_to_vector(sparsevec, integer, boolean) IS 'convert sparsevec to vector';
+
+CREATE FUNCTION halfvec_to_sparsevec(halfvec, integer, boolean) RETURNS sparsevec
+  AS 'MODULE_PATHNAME'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_to_sparsevec(halfvec, integer, boolean) IS 'convert halfvec to sparsevec';
+
+CREATE FUNCTION sparsevec_to_halfvec(sparsevec, integer, boolean) RETURNS halfvec
+  AS 'MODULE_PATHNAME', 'halfvec_from_sparsevec'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_to_halfvec(sparsevec, integer, boolean) IS 'convert sparsevec to halfvec';
+
+CREATE FUNCTION array_to_sparsevec(integer[], integer, boolean) RETURNS sparsevec
+  AS 'MODULE_PATHNAME', 'sparsevec_from_array'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_sparsevec(integer[], integer, boolean) IS 'convert int4 array to sparsevec';
+
+CREATE FUNCTION array_to_sparsevec(real[], integer, boolean) RETURNS sparsevec
+  AS 'MODULE_PATHNAME', 'sparsevec_from_array'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_sparsevec(real[], integer, boolean) IS 'convert float4 array to sparsevec';
+
+CREATE FUNCTION array_to_sparsevec(double precision[], integer, boolean) RETURNS sparsevec
+  AS 'MODULE_PATHNAME', 'sparsevec_from_array'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_sparsevec(double precision[], integer, boolean) IS 'convert float8 array to sparsevec';
+
+CREATE FUNCTION array_to_sparsevec(numeric[], integer, boolean) RETURNS sparsevec
+  AS 'MODULE_PATHNAME', 'sparsevec_from_array'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_sparsevec(numeric[], integer, boolean) IS 'convert numeric array to sparsevec';
+
+CREATE CAST (sparsevec AS sparsevec)
+  WITH FUNCTION sparsevec(sparsevec, integer, boolean) AS IMPLICIT;
+COMMENT ON CAST (sparsevec AS sparsevec) IS 'adjust sparsevec to typmod';
+
+CREATE CAST (sparsevec AS vector)
+  WITH FUNCTION sparsevec_to_vector(sparsevec, integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (sparsevec AS vector) IS 'convert sparsevec to vector';
+
+CREATE CAST (vector AS sparsevec)
+  WITH FUNCTION vector_to_sparsevec(vector, integer, boolean) AS IMPLICIT;
+COMMENT ON CAST (vector AS sparsevec) IS 'convert vector to sparsevec';
+
+CREATE CAST (sparsevec AS halfvec)
+  WITH FUNCTION sparsevec_to_halfvec(sparsevec, integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (sparsevec AS halfvec) IS 'convert sparsevec to halfvec';
+
+CREATE CAST (halfvec AS sparsevec)
+  WITH FUNCTION halfvec_to_sparsevec(halfvec, integer, boolean) AS IMPLICIT;
+COMMENT ON CAST (halfvec AS sparsevec) IS 'convert halfvec to sparsevec';
+
+CREATE CAST (integer[] AS sparsevec)
+  WITH FUNCTION array_to_sparsevec(integer[], integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (integer[] AS sparsevec) IS 'convert int4 array to sparsevec';
+
+CREATE CAST (real[] AS sparsevec)
+  WITH FUNCTION array_to_sparsevec(real[], integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (real[] AS sparsevec) IS 'convert float4 array to sparsevec';
+
+CREATE CAST (double precision[] AS sparsevec)
+  WITH FUNCTION array_to_sparsevec(double precision[], integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (double precision[] AS sparsevec) IS 'convert float8 array to sparsevec';
+
+CREATE CAST (numeric[] AS sparsevec)
+  WITH FUNCTION array_to_sparsevec(numeric[], integer, boolean) AS ASSIGNMENT;
+COMMENT ON CAST (numeric[] AS sparsevec) IS 'convert numeric array to sparsevec';
+
+-- 1d. bit
+
+CREATE FUNCTION hamming_distance(bit, bit) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'bit_hamming_distance'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION hamming_distance(bit, bit) IS 'number of bits that differ';
+
+CREATE FUNCTION jaccard_distance(bit, bit) RETURNS double precision
+  AS 'MODULE_PATHNAME', 'bit_jaccard_distance'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION jaccard_distance(bit, bit) IS '1 - the part of the bits in either that is in both';
+
+CREATE OPERATOR <~> (
+  LEFTARG = bit, RIGHTARG = bit, FUNCTION = hamming_distance,
+  COMMUTATOR = <~>
+);
+COMMENT ON OPERATOR <~> (bit, bit) IS 'Hamming distance';
+
+CREATE OPERATOR <%> (
+  LEFTARG = bit, RIGHTARG = bit, FUNCTION = jaccard_distance,
+  COMMUTATOR = <%>
+);
+COMMENT ON OPERATOR <%> (bit, bit) IS 'Jaccard distance';
 
 ---------------------------------------------------------------------------------------------------
 -- 2. Access method vdist_hnsw

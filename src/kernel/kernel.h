@@ -79,7 +79,7 @@ vdist_half_to_float(VdistHalf h)
 
 	if (exponent == 0)
 	{
-		x = (float) mantissa * 0x1p-24f;
+		x = (float) mantissa * (1.0f / 16777216);
 		memcpy(&bits, &x, sizeof(bits));
 	}
 	else if (exponent < 31)

@@ -1,6 +1,6 @@
 /*
- * parse.c: reads the text form of type vector (parse.h). Pure C, no PostgreSQL header; called by
- * vector_io.c and by the fuzzer in test/unit.
+ * parse.c: reads the text forms of the vector types (parse.h). Pure C, no PostgreSQL header; called by
+ * the input functions and by the fuzzer in test/unit.
  */
 #include <errno.h>
 #include <float.h>
@@ -105,8 +105,32 @@ read_short_number(const char *p, float *value)
 	return p;
 }
 
+/* The number at p, any that is finite; *end is set behind it. *lost: it is no zero and became one. */
+static VectorParseError
+read_number(const char *p, float *value, const char **end, bool *lost)
+{
+	char	   *stop;
+
+	*lost = false;
+	*end = read_short_number(p, value);
+	if (*end != NULL)
+		return VECTOR_PARSE_OK;
+	errno = 0;
+	*value = strtof(p, &stop);
+	*end = stop;
+	if (stop == p)
+		return VECTOR_PARSE_SYNTAX;
+	if (isnan(*value))
+		return VECTOR_PARSE_NAN;
+	if (isinf(*value))
+		return errno == ERANGE ? VECTOR_PARSE_RANGE : VECTOR_PARSE_INFINITE;
+	*lost = *value == 0 && errno == ERANGE;
+	return VECTOR_PARSE_OK;
+}
+
 VectorParseError
-vector_parse(const char *text, int max_dim, float *x, int *dim, const char **at, int *length)
+vector_parse(const char *text, int max_dim, float limit, float *x, int *dim, const char **at,
+			 int *length)
 {
 	const char *p = skip_space(text);
 	int			n = 0;
@@ -121,28 +145,20 @@ vector_parse(const char *text, int max_dim, float *x, int *dim, const char **at,
 	for (;;)
 	{
 		const char *end;
+		VectorParseError error;
+		bool		lost;
 
 		if (n == max_dim)
 			return VECTOR_PARSE_TOO_MANY;
 		p = skip_space(p);
-		end = read_short_number(p, &x[n]);
-		if (end == NULL)
+		error = read_number(p, &x[n], &end, &lost);
+		if (error == VECTOR_PARSE_OK && fabsf(x[n]) >= limit)
+			error = VECTOR_PARSE_RANGE;
+		if (error != VECTOR_PARSE_OK)
 		{
-			char	   *stop;
-
-			errno = 0;
-			x[n] = strtof(p, &stop);
-			end = stop;
-			if (end == p)
-				return VECTOR_PARSE_SYNTAX;
-			if (isnan(x[n]))
-				return VECTOR_PARSE_NAN;
-			if (isinf(x[n]))
-			{
-				*at = p;
-				*length = (int) (end - p);
-				return errno == ERANGE ? VECTOR_PARSE_RANGE : VECTOR_PARSE_INFINITE;
-			}
+			*at = p;
+			*length = (int) (end - p);
+			return error;
 		}
 		n++;
 
@@ -157,5 +173,79 @@ vector_parse(const char *text, int max_dim, float *x, int *dim, const char **at,
 	if (*skip_space(p + 1) != '\0')
 		return VECTOR_PARSE_JUNK;
 	*dim = n;
+	return VECTOR_PARSE_OK;
+}
+
+/* As strtol reads it, cut off at the ends of int32; NULL when there is none at p. */
+static const char *
+read_integer(const char *p, int64_t *value)
+{
+	char	   *end;
+	long		n = strtol(p, &end, 10);
+
+	if (end == p)
+		return NULL;
+	*value = n > INT32_MAX ? INT32_MAX : n < INT32_MIN ? INT32_MIN : n;
+	return end;
+}
+
+VectorParseError
+sparsevec_parse(const char *text, int max, int32_t *indices, float *x, int *n, int32_t *dim,
+				const char **at, int *length)
+{
+	const char *p = skip_space(text);
+	int64_t		number;
+
+	*n = 0;
+	*dim = 0;
+	if (*p != '{')
+		return VECTOR_PARSE_NO_BRACKET;
+	p = skip_space(p + 1);
+	while (*p != '}' || *n > 0)
+	{
+		const char *end;
+		VectorParseError error;
+		bool		lost;
+
+		if (*n == max)
+			return VECTOR_PARSE_TOO_MANY;
+		p = read_integer(skip_space(p), &number);
+		if (p == NULL)
+			return VECTOR_PARSE_SYNTAX;
+		p = skip_space(p);
+		if (*p != ':')
+			return VECTOR_PARSE_SYNTAX;
+		p = skip_space(p + 1);
+		error = read_number(p, &x[*n], &end, &lost);
+
+		/* Zeros are not stored: what became one would vanish. */
+		if (error == VECTOR_PARSE_OK && lost)
+			error = VECTOR_PARSE_RANGE;
+		if (error != VECTOR_PARSE_OK)
+		{
+			*at = p;
+			*length = (int) (end - p);
+			return error;
+		}
+		indices[*n] = (int32_t) (number == INT32_MIN ? number : number - 1);
+		++*n;
+
+		p = skip_space(end);
+		if (*p == '}')
+			break;
+		if (*p != ',')
+			return VECTOR_PARSE_SYNTAX;
+		p++;
+	}
+
+	p = skip_space(p + 1);
+	if (*p != '/')
+		return VECTOR_PARSE_UNFINISHED;
+	p = read_integer(skip_space(p + 1), &number);
+	if (p == NULL)
+		return VECTOR_PARSE_SYNTAX;
+	if (*skip_space(p) != '\0')
+		return VECTOR_PARSE_JUNK;
+	*dim = (int32_t) number;
 	return VECTOR_PARSE_OK;
 }

@@ -69,7 +69,7 @@ check_text(const char *text, int max_dim, float *x, int *dim)
 	VectorParseError want_error = plain_parse(text, max_dim, want, &want_dim);
 
 	memcpy(copy, text, size);
-	error = vector_parse(copy, max_dim, got, dim, &at, &length);
+	error = vector_parse(copy, max_dim, INFINITY, got, dim, &at, &length);
 	if (error != want_error)
 		tap_fail("\"%s\" gives %d, not %d", text, error, want_error);
 	else if (error == VECTOR_PARSE_OK)

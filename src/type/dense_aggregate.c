@@ -1,6 +1,6 @@
 /*
- * vector_aggregate.c: the state of avg(vector). Called by SQL only; sum(vector) needs no more than
- * vector_add.
+ * dense_aggregate.c: the state of avg of types vector and halfvec. Called by SQL only; sum needs no
+ * more than the addition.
  *
  * The state is a float8 array: the number of vectors, then the sum of each dimension; just {0}
  * before the first vector.
@@ -20,11 +20,11 @@
 
 /* The functions can be called by hand, with any array. */
 static void
-check_state(ArrayType *state, const char *caller)
+check_state(ArrayType *state, VdistType type, const char *what)
 {
 	if (ARR_NDIM(state) != 1 || ARR_DIMS(state)[0] < 1 || ARR_HASNULL(state) ||
 		ARR_ELEMTYPE(state) != FLOAT8OID)
-		elog(ERROR, "%s: expected state array", caller);
+		elog(ERROR, "%s_%s: expected state array", vdist_type_name(type), what);
 }
 
 static ArrayType *
@@ -41,21 +41,20 @@ make_state(int dim)
 	return state;
 }
 
-PG_FUNCTION_INFO_V1(vector_accum);
-Datum
-vector_accum(PG_FUNCTION_ARGS)
+DENSE_BODY
+dense_accum(FunctionCallInfo fcinfo, VdistType type)
 {
 	ArrayType  *state = PG_GETARG_ARRAYTYPE_P(0);
-	Vector	   *v = PG_GETARG_VECTOR_P(1);
+	Dense	   *v = PG_GETARG_DENSE_P(1);
 	bool		aggregating = AggCheckCallContext(fcinfo, NULL) != 0;
 	ArrayType  *result;
 	float8	   *sums;
 	int			dim;
 
-	check_state(state, "vector_accum");
+	check_state(state, type, "accum");
 	dim = STATE_DIM(state);
 	if (dim != 0)
-		vector_check_typmod(dim, v->dim);
+		vdist_check_typmod(dim, v->dim);
 
 	/* In an aggregate the state is ours to change; nodeAgg copies a new one into its own context. */
 	if (aggregating && dim != 0)
@@ -72,13 +71,16 @@ vector_accum(PG_FUNCTION_ARGS)
 	STATE_VALUES(result)[0] += 1.0;
 	sums = STATE_VALUES(result) + 1;
 	for (int i = 0; i < v->dim; i++)
-		sums[i] += (double) v->x[i];
+		sums[i] += (double) dense_element(type, v, i);
 	for (int i = 0; i < v->dim; i++)
 		if (unlikely(isinf(sums[i])))
 			float_overflow_error();
 	PG_RETURN_ARRAYTYPE_P(result);
 }
 
+DENSE_FUNCTION(accum)
+
+/* A state does not tell the type. */
 PG_FUNCTION_INFO_V1(vector_combine);
 Datum
 vector_combine(PG_FUNCTION_ARGS)
@@ -88,13 +90,13 @@ vector_combine(PG_FUNCTION_ARGS)
 	ArrayType  *result;
 	int			dim;
 
-	check_state(a, "vector_combine");
-	check_state(b, "vector_combine");
+	check_state(a, VDIST_VECTOR, "combine");
+	check_state(b, VDIST_VECTOR, "combine");
 	dim = Max(STATE_DIM(a), STATE_DIM(b));
 	if (dim != 0)
 		vector_check_dim(dim);
 	if (STATE_DIM(a) != 0 && STATE_DIM(b) != 0)
-		vector_check_typmod(STATE_DIM(a), STATE_DIM(b));
+		vdist_check_typmod(STATE_DIM(a), STATE_DIM(b));
 
 	result = make_state(dim);
 	for (int i = 0; i <= STATE_DIM(a); i++)
@@ -107,23 +109,25 @@ vector_combine(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(result);
 }
 
-PG_FUNCTION_INFO_V1(vector_avg);
-Datum
-vector_avg(PG_FUNCTION_ARGS)
+DENSE_BODY
+dense_avg(FunctionCallInfo fcinfo, VdistType type)
 {
 	ArrayType  *state = PG_GETARG_ARRAYTYPE_P(0);
 	float8		n;
-	Vector	   *result;
+	int			dim;
+	float	   *x;
 
-	check_state(state, "vector_avg");
+	check_state(state, type, "avg");
 	n = STATE_VALUES(state)[0];
 	if (n == 0.0)
 		PG_RETURN_NULL();
 
-	vector_check_dim(STATE_DIM(state));
-	result = vector_make(STATE_DIM(state));
-	for (int i = 0; i < result->dim; i++)
-		result->x[i] = (float) (STATE_VALUES(state)[i + 1] / n);
-	vector_check_elements(result);
-	PG_RETURN_VECTOR_P(result);
+	dim = STATE_DIM(state);
+	vdist_check_dim(type, dim);
+	x = palloc(sizeof(float) * dim);
+	for (int i = 0; i < dim; i++)
+		x[i] = (float) (STATE_VALUES(state)[i + 1] / n);
+	PG_RETURN_POINTER(dense_from_floats(type, dim, x));
 }
+
+DENSE_FUNCTION(avg)
