@@ -113,6 +113,16 @@ static const char *const extension_query =
 "SELECT e.extversion, n.nspname FROM pg_catalog.pg_extension e"
 " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vdist'";
 
+/* The default collation by provider and locale (spelled one way), and its version. */
+static const char *const locale_query =
+"SELECT pg_catalog.format('%s %s %s %s', d.datlocprovider,"
+"  pg_catalog.replace(pg_catalog.lower(d.datcollate), '-', ''),"
+"  pg_catalog.replace(pg_catalog.lower(d.datctype), '-', ''),"
+"  COALESCE(j.j->>'datlocale', j.j->>'daticulocale')),"
+"  pg_catalog.pg_database_collation_actual_version(d.oid)"
+" FROM pg_catalog.pg_database d, LATERAL (SELECT pg_catalog.to_jsonb(d)) j(j)"
+" WHERE d.datname = pg_catalog.current_database()";
+
 static void
 check_identity(VdistConn *conn, const char *name)
 {
@@ -152,6 +162,33 @@ check_identity(VdistConn *conn, const char *name)
 							other->servername),
 					 errhint("Name another server, or another database of it.")));
 	}
+}
+
+/*
+ * Comparisons of text run on the shards and sorted answers are merged here: both must order text
+ * alike.
+ */
+static void
+check_locale(VdistConn *conn, const char *name)
+{
+	VdistRows  *here = vdist_rows(NULL, locale_query);
+	VdistRows  *there = vdist_rows(conn, locale_query);
+	const char *our_version = VDIST_CELL(here, 0, 1);
+	const char *its_version = VDIST_CELL(there, 0, 1);
+
+	if (strcmp(VDIST_CELL(here, 0, 0), VDIST_CELL(there, 0, 0)) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the database of shard \"%s\" has another default collation than this one",
+						name),
+				 errdetail("Provider, collation, character type and locale are \"%s\" there and \"%s\" here.",
+						   VDIST_CELL(there, 0, 0), VDIST_CELL(here, 0, 0)),
+				 errhint("Create the shard's database with this database's LOCALE.")));
+	if (our_version != NULL && its_version != NULL && strcmp(our_version, its_version) != 0)
+		ereport(WARNING,
+				(errmsg("shard \"%s\" has version %s of its default collation, this server has %s",
+						name, its_version, our_version),
+				 errdetail("Where the two order text differently, sorted answers may be out of order.")));
 }
 
 /* The same extension as here must be there, or be created now. */
@@ -208,6 +245,7 @@ check_shard(const char *name)
 				 errmsg("shard \"%s\" runs PostgreSQL %d", name, vdist_conn_version(conn) / 10000),
 				 errhint("vdist needs PostgreSQL %d or newer.", OLDEST_VERSION / 10000)));
 	check_identity(conn, name);
+	check_locale(conn, name);
 	check_extension(conn, name);
 }
 

@@ -234,6 +234,12 @@ END $$;
 EOSQL
 is($cluster->sql('SELECT id FROM docs ORDER BY embedding <-> NULL::vector, id LIMIT 2'), "1\n2", 'a distance to NULL');
 
+# Sorted answers can be merged only where both sides sort alike.
+$cluster->sql_on(1, "CREATE DATABASE elsewhere TEMPLATE template0 LOCALE 'POSIX'");
+($rc, $out, $err) = $cluster->try("SELECT vdist.add_shard('elsewhere', '" . $cluster->hosts(1) . "', 'elsewhere')");
+like($err, qr/55000: the database of shard "elsewhere" has another default collation/, 'a shard that sorts otherwise is refused');
+is($cluster->sql('SELECT count(*) FROM vdist.shards'), 4, 'and not added');
+
 # ANALYZE: rows and columns of all shards.
 is($cluster->sql("SELECT reltuples FROM pg_class WHERE relname = 'docs'"), 400, 'ANALYZE counts the rows of all shards');
 is($cluster->sql("SELECT n_distinct, array_length(most_common_vals::text::text[], 1) FROM pg_stats WHERE tablename = 'docs' AND attname = 'kind'"),
