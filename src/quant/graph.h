@@ -156,6 +156,12 @@ graph_key_distance(VdistKey key)
 
 /* Move the k smallest of n keys to the front, in any order; returns the largest of them. */
 extern VdistKey graph_smallest(VdistKey *keys, int n, int k);
+
+/*
+ * Forget keys that are not among the k smallest, but keep perhaps a few of them, for that is faster;
+ * returns how many are left and a bound that whatever belongs to the k smallest is below.
+ */
+extern int	graph_shrink(VdistKey *keys, int n, int k, float *bound);
 extern void graph_sort(VdistKey *keys, int n);
 
 #endif							/* VDIST_GRAPH_H */

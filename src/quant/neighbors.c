@@ -52,6 +52,7 @@ typedef struct Finder
 
 	/* choosing */
 	const uint8_t *candidate[CANDIDATES_MAX];
+	VdistRowFactors factors[CANDIDATES_MAX];
 	float		distance[CANDIDATES_MAX];
 	int32_t		choose_sums[CANDIDATES_MAX];
 } Finder;
@@ -61,7 +62,7 @@ prepare(VdistGraph *graph, Finder *finder)
 {
 	bool		ok;
 
-	finder->room = graph->candidates + CELL_MAX + CELL_MAX / 2;
+	finder->room = graph->candidates + 2 * CELL_MAX;
 	finder->near = graph_alloc(graph, graph->ncells, sizeof(VdistKey));
 	finder->bytes = graph_alloc(graph, graph->ncells, sizeof(uint8_t *));
 	finder->near_sums = graph_alloc(graph, graph->ncells, sizeof(int32_t));
@@ -197,7 +198,10 @@ choose(const VdistGraph *graph, Finder *finder, const VdistKey *keys, int n, uin
 
 	for (int i = 0; i < n; i++)
 	{
-		finder->candidate[i] = find_record(graph, finder, (uint32_t) keys[i]);
+		const uint8_t *record = find_record(graph, finder, (uint32_t) keys[i]);
+
+		finder->candidate[i] = graph_bytes(record);
+		finder->factors[i] = graph_factors(record);
 		finder->distance[i] = graph_key_distance(keys[i]);
 		left[i] = i;
 	}
@@ -214,26 +218,27 @@ choose(const VdistGraph *graph, Finder *finder, const VdistKey *keys, int n, uin
 		while (nlayer > 0 && chosen < slots)
 		{
 			int			c = layer[0];
-			VdistRowFactors f = graph_factors(finder->candidate[c]);
 			int			stay = 0;
 
 			ids[chosen] = (uint32_t) keys[c];
 			distances[chosen++] = finder->distance[c];
 			for (int i = 1; i < nlayer; i++)
-				bytes[i - 1] = graph_bytes(finder->candidate[layer[i]]);
+				bytes[i - 1] = finder->candidate[layer[i]];
 			if (nlayer > 1)
-				vdist_blocks->sums_list(graph_bytes(finder->candidate[c]), bytes, nlayer - 1,
-										graph->words, graph->l1, finder->choose_sums);
+				vdist_blocks->sums_list(finder->candidate[c], bytes, nlayer - 1, graph->words,
+										graph->l1, finder->choose_sums);
+
+			/* no branches: which candidates stay is as good as random */
 			for (int i = 1; i < nlayer; i++)
 			{
 				int			other = layer[i];
-				float		d = vdist_row_distance(f, graph_factors(finder->candidate[other]),
-												   graph->factor, finder->choose_sums[i - 1]);
+				bool		drop = vdist_row_distance(finder->factors[c], finder->factors[other],
+													  graph->factor, finder->choose_sums[i - 1]) <
+					finder->distance[other];
 
-				if (d < finder->distance[other])
-					dropped[other] = true;
-				else
-					layer[stay++] = other;
+				dropped[other] = drop;
+				layer[stay] = other;
+				stay += !drop;
 			}
 			nlayer = stay;
 		}
@@ -241,8 +246,10 @@ choose(const VdistGraph *graph, Finder *finder, const VdistKey *keys, int n, uin
 			nkept = chosen;
 		first = false;
 		for (int i = 0; i < nleft; i++)
-			if (dropped[left[i]])
-				left[n2++] = left[i];
+		{
+			left[n2] = left[i];
+			n2 += dropped[left[i]];
+		}
 		nleft = n2;
 	}
 	*nfilled = chosen;
@@ -280,14 +287,8 @@ compare(VdistGraph *graph, Finder *finder, const uint8_t *own, uint32_t first,
 		for (int k = 0; k < found; k++)
 			if (other_first + which[k] != first + (uint32_t) m)
 				keys[n++] = graph_key(distance[k], other_first + which[k]);
-		if (n > graph->candidates + CELL_MAX / 4)
-		{
-			VdistKey	largest = graph_smallest(keys, n, graph->candidates);
-
-			/* equal distances are decided by the number, so one that equals the bound may matter */
-			finder->bound[m] = nextafterf(graph_key_distance(largest), INFINITY);
-			n = graph->candidates;
-		}
+		if (n > graph->candidates + CELL_MAX / 2)
+			n = graph_shrink(keys, n, graph->candidates, &finder->bound[m]);
 		finder->nkeys[m] = n;
 	}
 }

@@ -2,7 +2,11 @@
  * select.c: partial and full sorting of (distance, number) keys. Pure C; called by the graph build,
  * where qsort's calls through a pointer would cost more than the distances.
  */
+#include <math.h>
+
 #include "quant/graph.h"
+
+#define BUCKETS 64
 
 VdistKey
 graph_smallest(VdistKey *keys, int n, int k)
@@ -41,6 +45,53 @@ graph_smallest(VdistKey *keys, int n, int k)
 	for (int i = 0; i < k && i < n; i++)
 		largest = keys[i] > largest ? keys[i] : largest;
 	return largest;
+}
+
+int
+graph_shrink(VdistKey *keys, int n, int k, float *bound)
+{
+	int			count[BUCKETS] = {0};
+	float		low = graph_key_distance(keys[0]);
+	float		high = low;
+	float		largest = 0.0f;
+	float		scale;
+	int			last = 0;
+	int			below = 0;
+	int			kept = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		float		d = graph_key_distance(keys[i]);
+
+		low = d < low ? d : low;
+		high = d > high ? d : high;
+	}
+	scale = (BUCKETS - 0.5f) / (high - low);
+	if (isfinite(scale))
+	{
+		for (int i = 0; i < n; i++)
+			count[(int) ((graph_key_distance(keys[i]) - low) * scale)]++;
+		for (below = count[0]; below < k; below += count[last])
+			last++;
+	}
+	if (!isfinite(scale) || below > k + (n - k) / 2)
+	{
+		/* most distances are about equal */
+		*bound = nextafterf(graph_key_distance(graph_smallest(keys, n, k)), INFINITY);
+		return k;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		VdistKey	key = keys[i];
+		float		d = graph_key_distance(key);
+		bool		keep = (int) ((d - low) * scale) <= last;
+
+		keys[kept] = key;
+		kept += keep;
+		largest = keep && d > largest ? d : largest;
+	}
+	*bound = nextafterf(largest, INFINITY);
+	return kept;
 }
 
 void
