@@ -82,12 +82,19 @@ quickstart-stop:
 #  check-unit     C tests of what needs no PostgreSQL, under the sanitizers
 #  check-regress  SQL tests, one server
 #  check-tap      tests with a coordinator and shards
+#  check-clients  of check-tap, client libraries, which it installs by apt and npm
 #  check-includes  the floors of the house: who may include whom
 #  check-format   indentation and white space
 
 test:
 	@docker/local/packages test
+	@test/clients/install
 	@test/run
+
+check-clients:
+	@docker/local/packages test
+	@test/clients/install
+	@T=clients test/run tap
 
 unit-programs: $(UNIT_BIN)
 
@@ -110,5 +117,6 @@ help:
 
 FORCE:
 
-.PHONY: packages install-pgvector-shim uninstall-pgvector-shim quickstart quickstart-stop test unit-programs check-unit check-regress check-tap \
+.PHONY: packages install-pgvector-shim uninstall-pgvector-shim quickstart quickstart-stop test \
+	unit-programs check-clients check-unit check-regress check-tap \
 	check-includes check-format format typedefs help FORCE

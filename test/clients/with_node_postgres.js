@@ -52,10 +52,14 @@ async function main() {
     },
   };
 
-  // node-postgres 8.8 and others send a malformed Bind message when they want binary results.
+  // Of node-postgres that wants binary results, some versions send a malformed Bind message, others
+  // take what comes for UTF-8.
   const formats = [false];
-  await client.query({ text: 'SELECT $1::int', values: [1], binary: true })
-    .then(() => formats.push(true), () => {});
+  const raw = { getTypeParser: () => (data) => data };
+  const probe = { text: 'SELECT $1::bytea AS b', values: [Buffer.from([0x80])], binary: true, types: raw };
+  await client.query(probe).then((result) => {
+    if (probe.values[0].equals(result.rows[0].b)) formats.push(true);
+  }, () => {});
 
   for (const values of vectors()) {
     const v = Float32Array.from(values);
