@@ -135,7 +135,7 @@ static PlannedStmt *
 plan(Query *parse, const char *query_string, int cursorOptions, ParamListInfo boundParams)
 {
 	PlannedStmt *statement = (previous_planner ? previous_planner : standard_planner)
-		(parse, query_string, cursorOptions, boundParams);
+	(parse, query_string, cursorOptions, boundParams);
 
 	hnsw_trim_plan(statement);
 	return statement;

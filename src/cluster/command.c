@@ -139,7 +139,7 @@ vdist_run_command_on_shards(PG_FUNCTION_ARGS)
 		ForeignServer *server = list_nth(shards, i);
 		bool		success = results[i] != NULL && succeeded(results[i]);
 		char	   *text = results[i] == NULL ? errors[i] :
-		success ? result_text(results[i]) : vdist_result_message(results[i]);
+			success ? result_text(results[i]) : vdist_result_message(results[i]);
 		Datum		values[3];
 		bool		nulls[3] = {false, false, false};
 

@@ -49,7 +49,7 @@ vdist_spool_put(VdistSpool *spool, const PGresult *result)
 		for (column = 0; column < nfields; column++)
 		{
 			int			length = PQgetisnull(result, row, column) ? -1 :
-			PQgetlength(result, row, column);
+				PQgetlength(result, row, column);
 
 			BufFileWrite(spool->file, &length, sizeof(length));
 			if (length > 0)

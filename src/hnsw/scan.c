@@ -111,7 +111,7 @@ hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 	{
 		double		estimate = half * hnsw_own_distance(&so->search, row);
 		double		margin = half * BOUND_SIGMAS *
-			vdist_quant_error(so->search.own, HnswRowOwn(&so->search.meta, row));
+		vdist_quant_error(so->search.own, HnswRowOwn(&so->search.meta, row));
 
 		result.distance = estimate - margin;
 		hit->upper = so->trust_bounds ? estimate + margin : get_float8_infinity();

@@ -170,8 +170,9 @@ pick(const int32_t *sums, int n, VdistRowFactors row, float factor,
 		__m256		d;
 		unsigned	below;
 
-		sum = _mm256_sub_epi32(_mm256_sub_epi32(sum, shift), _mm256_loadu_si256(
-							   (const __m256i *) (columns->shift + first + j)));
+		sum = _mm256_sub_epi32(sum, shift);
+		sum = _mm256_sub_epi32(sum,
+							   _mm256_loadu_si256((__m256i *) (columns->shift + first + j)));
 		d = _mm256_mul_ps(_mm256_mul_ps(scale, _mm256_loadu_ps(columns->scale + first + j)),
 						  _mm256_cvtepi32_ps(sum));
 		d = _mm256_add_ps(_mm256_add_ps(norm, _mm256_loadu_ps(columns->norm + first + j)), d);

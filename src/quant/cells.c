@@ -292,7 +292,7 @@ train(VdistGraph *graph, Cells *cells)
 	ok = ok && kmeans(graph, rows, nsample, cells->nsupers, cells->supers, at);
 	if (ok)
 	{
-		int		   *cursor = cells->first; /* borrowed */
+		int		   *cursor = cells->first;	/* borrowed */
 
 		for (int i = 0; i < nsample; i++)
 			cells->member_first[at[i] + 1]++;

@@ -27,7 +27,7 @@ size_t
 vdist_quant_code_size(VdistQuantMetric metric, int dim, int bits)
 {
 	size_t		width = bits == 6 ?
-	vdist_quant_width(dim, 4) + vdist_quant_width(dim, 2) : vdist_quant_width(dim, bits);
+		vdist_quant_width(dim, 4) + vdist_quant_width(dim, 2) : vdist_quant_width(dim, bits);
 
 	return head_size(metric, bits) + width;
 }

@@ -195,7 +195,7 @@ check_accuracy(const VdistKernel *kernel)
 				double		magnitude;
 				double		want = reference(k, dim, a, b, &magnitude);
 				double		bound = kind == INTEGER ? 0 :
-				(dim / 32 + 9) * (FLT_EPSILON / 2) * magnitude * 1.0001;
+					(dim / 32 + 9) * (FLT_EPSILON / 2) * magnitude * 1.0001;
 
 				if (!(fabs(out[k] - want) <= bound))
 					tap_fail("%s, dim %d, kind %d: %.9g is %.3g from %.17g, bound %.3g",
