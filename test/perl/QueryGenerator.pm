@@ -272,7 +272,28 @@ sub next
 			'SELECT i.id, i.ctid IS NOT NULL, i.tableoid = to_regclass(\'items\') FROM items i'
 			  . $self->where('i') . ' ORDER BY ' . $self->sort_key('i') . ', i.id' . $self->limit;
 		},
-		sub { 'SELECT generate_series(1, 2), i.id FROM items i WHERE i.id < 9 AND ' . $self->condition('i') });
+		sub { 'SELECT generate_series(1, 2), i.id FROM items i WHERE i.id < 9 AND ' . $self->condition('i') },
+		sub {
+			"SELECT c.name, x.u, x.z FROM cats c LEFT JOIN (SELECT i.cat, upper(i.title) AS u, coalesce(i.price, 0) AS z FROM items i"
+			  . $self->where('i') . ') x ON x.cat = c.cat AND c.weight < ' . $self->random(15);
+		},
+		sub { 'SELECT i.cat, i.mood, count(*) FROM items i' . $self->where('i') . ' GROUP BY GROUPING SETS ((i.cat), (i.mood), ())' },
+		sub {
+			'SELECT c.* FROM cats c WHERE c.cat IN (SELECT i.cat FROM items i' . $self->where('i')
+			  . ' ORDER BY ' . $self->distance('i') . ', i.id' . $self->limit . ')';
+		},
+		sub {
+			'SELECT c.name, (SELECT i.id FROM items i WHERE i.cat = c.cat AND ' . $self->condition('i')
+			  . ' ORDER BY ' . $self->sort_key('i') . ', i.id LIMIT 1) FROM cats c';
+		},
+		sub {
+			'SELECT i.id, y.id FROM items i LEFT JOIN LATERAL (SELECT x.id FROM items x WHERE x.cat = i.cat AND x.id < i.id '
+			  . 'ORDER BY x.id DESC LIMIT ' . $self->value('bigint', 1 + $self->random(2)) . ') y ON true WHERE i.id < 30 AND ' . $self->condition('i');
+		},
+		sub {
+			'SELECT a.cat, b.cat FROM (SELECT DISTINCT i.cat FROM items i' . $self->where('i')
+			  . ') a FULL JOIN (SELECT i.cat, count(*) FROM items i' . $self->where('i') . ' GROUP BY i.cat) b ON a.cat = b.cat';
+		});
 
 	my $sql = $self->pick(@kinds)->();
 	if (@{ $self->{types} })
