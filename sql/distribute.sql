@@ -208,6 +208,17 @@ SELECT * FROM thing WHERE id = 1;
 ROLLBACK;
 SELECT * FROM thing WHERE id = 1;
 
+-- Statements that shards have prepared follow a column's new type.
+SELECT b FROM thing WHERE id = 1;
+SELECT vdist.alter_distributed_table('thing', 'ALTER b DROP DEFAULT, ALTER b TYPE text USING b::text || ''!''');
+SELECT b FROM thing WHERE id = 1;
+BEGIN;
+SELECT b FROM thing WHERE id = 1;
+SELECT vdist.alter_distributed_table('thing', 'ALTER b TYPE int USING length(b)');
+SELECT b FROM thing WHERE id = 1;
+ROLLBACK;
+SELECT b FROM thing WHERE id = 1;
+
 CREATE VIEW things AS SELECT * FROM thing;
 SELECT vdist.undistribute_table('thing');
 DROP VIEW things;

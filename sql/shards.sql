@@ -53,6 +53,7 @@ CREATE DATABASE vdist_regress2;
 SELECT split_part(current_setting('unix_socket_directories'), ',', 1) || ':'
   || current_setting('port') AS hosts \gset
 SELECT vdist.add_shard(NULL, :'hosts');
+SELECT vdist.add_shard(repeat('x', 64), :'hosts', 'vdist_regress1');
 SELECT vdist.add_shard('s1', :'hosts', 'vdist_regress1');
 SELECT vdist.add_shard('s1', :'hosts', 'vdist_regress2');
 SELECT vdist.add_shard('s2', :'hosts', 'vdist_regress1');

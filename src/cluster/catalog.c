@@ -52,6 +52,8 @@ static MemoryContext placement_context = NULL;
 /* Counts invalidations, so that a rebuild notices one that arrived while it was reading. */
 static uint64 placement_generation = 0;
 
+uint64		vdist_table_changes = 0;
+
 PG_FUNCTION_INFO_V1(vdist_invalidate_placement);
 
 /* ---- cache ---- */
@@ -84,12 +86,18 @@ on_relcache_invalidation(Datum arg, Oid relid)
 
 	placement_generation++;
 	if (!OidIsValid(relid))
-		forget_all();
-	else
 	{
-		entry = hash_search(placement_cache, &relid, HASH_FIND, NULL);
-		if (entry != NULL)
-			forget(entry);
+		vdist_table_changes++;
+		forget_all();
+		return;
+	}
+
+	/* Entries stay, so that a table that was ever used here is known for one. */
+	entry = hash_search(placement_cache, &relid, HASH_FIND, NULL);
+	if (entry != NULL)
+	{
+		vdist_table_changes++;
+		forget(entry);
 	}
 }
 

@@ -48,6 +48,12 @@ extern VdistPlacement *vdist_placement(Oid relid);
 /* The same, NULL when relid is not a distributed table. */
 extern VdistPlacement *vdist_placement_or_null(Oid relid);
 
+/*
+ * Counts changes of distributed tables that this session has used: what shards have prepared for them
+ * may no longer fit.
+ */
+extern uint64 vdist_table_changes;
+
 /* OID of a catalog or index of schema vdist; error when there is none. */
 extern Oid	vdist_catalog_relid(const char *name);
 
@@ -413,6 +419,7 @@ struct VdistConn
 	dlist_head	prepared_lru;	/* least recently used first */
 	VdistPrepared *preparing;
 	uint32		prepared_count; /* for names */
+	uint64		table_changes;	/* vdist_table_changes as of the oldest of them */
 	uint64		settings;		/* generation of the forwarded settings it has seen */
 
 	/* scratch of vdist_wait */

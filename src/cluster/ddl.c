@@ -6,14 +6,16 @@
 #include "compat.h"
 
 #include "access/relation.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "commands/event_trigger.h"
-#include "executor/spi.h"
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
+#include "tcop/dest.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -374,17 +376,35 @@ check_action(const Node *stmt, const VdistPlacement *placement)
 	}
 }
 
-/* Run here what the shards have run, with the event trigger's guard lifted for this table. */
+/*
+ * Run the statement here, with the event trigger's guard lifted for this table. USING of a new type
+ * is for those who have the rows.
+ */
 static void
-alter_here(Oid relid, const char *sql)
+alter_here(Oid relid, Node *stmt, const char *sql)
 {
+	PlannedStmt *planned = makeNode(PlannedStmt);
+
+	if (IsA(stmt, AlterTableStmt))
+	{
+		ListCell   *cell;
+
+		foreach(cell, ((AlterTableStmt *) stmt)->cmds)
+		{
+			AlterTableCmd *cmd = lfirst(cell);
+
+			if (cmd->subtype == AT_AlterColumnType)
+				((ColumnDef *) cmd->def)->raw_default = NULL;
+		}
+	}
+	planned->commandType = CMD_UTILITY;
+	planned->utilityStmt = stmt;
+
 	altering = relid;
 	PG_TRY();
 	{
-		SPI_connect();
-		if (SPI_execute(sql, false, 0) != SPI_OK_UTILITY)
-			elog(ERROR, "unexpected result of \"%s\"", sql);
-		SPI_finish();
+		ProcessUtility(planned, sql, false, PROCESS_UTILITY_QUERY, NULL, NULL, None_Receiver, NULL);
+		CommandCounterIncrement();
 	}
 	PG_FINALLY();
 	{
@@ -412,7 +432,7 @@ vdist_alter_distributed_table(PG_FUNCTION_ARGS)
 	relation_close(rel, NoLock);
 
 	/* Here first: what a foreign table cannot have is said in this server's words. */
-	alter_here(relid, sql);
+	alter_here(relid, stmt, sql);
 	vdist_conn_get(placement->nshards, placement->servers, GetUserId(), VDIST_WRITE, conns);
 	/* Names in the action mean there what they mean here; the setting ends with the transaction. */
 	vdist_fanout_command(placement->nshards, conns,

@@ -332,6 +332,13 @@ forget_prepared(VdistConn *conn, VdistPrepared *prepared)
 	pfree(unconstify(char *, sql));
 }
 
+static void
+forget_all_prepared(VdistConn *conn)
+{
+	while (!dlist_is_empty(&conn->prepared_lru))
+		forget_prepared(conn, dlist_head_element(VdistPrepared, link, &conn->prepared_lru));
+}
+
 /* A statement that no longer fits its table, or was deallocated behind us, must not fail for ever. */
 static void
 forget_stale_statements(VdistConn *conn, const PGresult *result)
@@ -341,8 +348,7 @@ forget_stale_statements(VdistConn *conn, const PGresult *result)
 	if (state == NULL || conn->prepared == NULL ||
 		(strcmp(state, "0A000") != 0 && strcmp(state, "26000") != 0))
 		return;
-	while (!dlist_is_empty(&conn->prepared_lru))
-		forget_prepared(conn, dlist_head_element(VdistPrepared, link, &conn->prepared_lru));
+	forget_all_prepared(conn);
 }
 
 /*
@@ -755,6 +761,21 @@ prepare(VdistConn *conn, const char *sql)
 		conn->prepared = hash_create("vdist prepared statements", PREPARED_MAX, &ctl,
 									 HASH_ELEM | HASH_FUNCTION | HASH_COMPARE);
 	}
+
+	/*
+	 * A table made anew under an old name, or with a new type of a column: the same text may give
+	 * other types, which a prepared statement refuses.
+	 */
+	if (conn->table_changes != vdist_table_changes)
+	{
+		if (!dlist_is_empty(&conn->prepared_lru))
+		{
+			forget_all_prepared(conn);
+			send_command(conn, "DEALLOCATE ALL", VDIST_EXPECT_COMMAND);
+		}
+		conn->table_changes = vdist_table_changes;
+	}
+
 	prepared = hash_search(conn->prepared, &sql, HASH_FIND, NULL);
 	if (prepared != NULL && prepared->ready)
 	{

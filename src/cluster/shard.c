@@ -272,6 +272,10 @@ vdist_add_shard(PG_FUNCTION_ARGS)
 		argument[i] = PG_ARGISNULL(i) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(i));
 	}
 	name = argument[0];
+	if (strlen(name) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_NAME_TOO_LONG),
+				 errmsg("name of a shard must be shorter than %d bytes", NAMEDATALEN)));
 
 	if (OidIsValid(get_foreign_server_oid(name, true)))
 		ereport(ERROR,
