@@ -32,6 +32,9 @@ CREATE TABLE parts (id int, v vector(2)) PARTITION BY RANGE (id);
 CREATE TABLE part1 PARTITION OF parts FOR VALUES FROM (0) TO (1000);
 INSERT INTO parts SELECT i, ARRAY[i, i] FROM generate_series(1, 100) i;
 CREATE INDEX ON parts USING hnsw (v vector_l2_ops);
+CREATE TABLE kinds (id int, h halfvec(2), s sparsevec(3), b bit(2) DEFAULT B'01');
+INSERT INTO kinds SELECT i, ARRAY[i, 1], ARRAY[i, 0, 1]::vector::sparsevec FROM generate_series(1, 100) i;
+CREATE INDEX ON kinds (h);
 CREATE TABLE lists (id int, vs vector[]);
 INSERT INTO lists VALUES (1, ARRAY['[1,2]', '[3]']::vector[]);
 CREATE FUNCTION left_over(vector) RETURNS int LANGUAGE sql AS 'SELECT 1';
@@ -41,7 +44,7 @@ ALTER EXTENSION vector SET SCHEMA old;
 CREATE EXTENSION vdist;
 SQL
 
-my @tables = ('"odd schema"."Items"', 'part1');
+my @tables = ('"odd schema"."Items"', 'part1', 'kinds');
 my %contents = map { $_ => sql("SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM $_ t") } @tables, 'lists';
 my %file = map { $_ => sql("SELECT pg_relation_filenode('$_')") } @tables;
 
@@ -92,7 +95,7 @@ isnt($node->psql('postgres', 'UPDATE "odd schema"."Items" SET "the vector" = $$[
 
 $report = sql('SELECT object, action, command FROM vdist.return_to_pgvector(build_indexes => false)');
 my @commands = $report =~ /\|(CREATE INDEX CONCURRENTLY .*)$/mg;
-is(scalar @commands, 4, 'commands for indexes, but not of a partitioned table');
+is(scalar @commands, 5, 'commands for indexes, but not of a partitioned table');
 $node->psql('postgres', "SET search_path = old, public;\n$_", on_error_die => 1) foreach @commands;
 is( sql(q{SELECT indexdef FROM pg_indexes WHERE indexname IN ('cosine', 'part') ORDER BY indexname}),
 	join("\n",
@@ -104,7 +107,7 @@ same('returned');
 
 # ---- and over, for good ----
 
-sql('ALTER EXTENSION vector SET SCHEMA old; CREATE EXTENSION vdist; SELECT * FROM vdist.adopt_pgvector()');
+sql('BEGIN; ALTER EXTENSION vector SET SCHEMA old; CREATE EXTENSION vdist; SELECT * FROM vdist.adopt_pgvector(); COMMIT');
 sql('DROP FUNCTION left_over; DROP EXTENSION vector');
 same('without pgvector');
 isnt($node->psql('postgres', 'SELECT * FROM vdist.adopt_pgvector()', stderr => \$err), 0, 'without pgvector there is nothing to adopt');
