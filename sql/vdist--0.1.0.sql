@@ -1124,6 +1124,68 @@ CREATE OPERATOR CLASS vector_l1_ops
 COMMENT ON OPERATOR CLASS vector_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
 COMMENT ON OPERATOR FAMILY vector_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
 
+CREATE FUNCTION vdist_metric_halfvec_l2(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_halfvec_l2(internal) IS 'index support: Euclidean distance of halfvec';
+CREATE FUNCTION vdist_metric_halfvec_ip(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_halfvec_ip(internal) IS 'index support: negative inner product of halfvec';
+CREATE FUNCTION vdist_metric_halfvec_cosine(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_halfvec_cosine(internal) IS 'index support: cosine distance of halfvec';
+CREATE FUNCTION vdist_metric_halfvec_l1(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_halfvec_l1(internal) IS 'index support: taxicab distance of halfvec';
+
+CREATE OPERATOR CLASS halfvec_l2_ops
+  DEFAULT FOR TYPE halfvec USING vdist_hnsw AS
+  OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_halfvec_l2(internal);
+COMMENT ON OPERATOR CLASS halfvec_l2_ops USING vdist_hnsw IS 'Euclidean distance, <->';
+COMMENT ON OPERATOR FAMILY halfvec_l2_ops USING vdist_hnsw IS 'Euclidean distance, <->';
+
+CREATE OPERATOR CLASS halfvec_ip_ops
+  FOR TYPE halfvec USING vdist_hnsw AS
+  OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_halfvec_ip(internal);
+COMMENT ON OPERATOR CLASS halfvec_ip_ops USING vdist_hnsw IS 'negative inner product, <#>';
+COMMENT ON OPERATOR FAMILY halfvec_ip_ops USING vdist_hnsw IS 'negative inner product, <#>';
+
+CREATE OPERATOR CLASS halfvec_cosine_ops
+  FOR TYPE halfvec USING vdist_hnsw AS
+  OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_halfvec_cosine(internal);
+COMMENT ON OPERATOR CLASS halfvec_cosine_ops USING vdist_hnsw IS 'cosine distance, <=>';
+COMMENT ON OPERATOR FAMILY halfvec_cosine_ops USING vdist_hnsw IS 'cosine distance, <=>';
+
+CREATE OPERATOR CLASS halfvec_l1_ops
+  FOR TYPE halfvec USING vdist_hnsw AS
+  OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_halfvec_l1(internal);
+COMMENT ON OPERATOR CLASS halfvec_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
+COMMENT ON OPERATOR FAMILY halfvec_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
+
+CREATE FUNCTION vdist_metric_bit_hamming(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_bit_hamming(internal) IS 'index support: Hamming distance of bit';
+CREATE FUNCTION vdist_metric_bit_jaccard(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_bit_jaccard(internal) IS 'index support: Jaccard distance of bit';
+
+CREATE OPERATOR CLASS bit_hamming_ops
+  DEFAULT FOR TYPE bit USING vdist_hnsw AS
+  OPERATOR 1 <~> (bit, bit) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_bit_hamming(internal);
+COMMENT ON OPERATOR CLASS bit_hamming_ops USING vdist_hnsw IS 'Hamming distance, <~>';
+COMMENT ON OPERATOR FAMILY bit_hamming_ops USING vdist_hnsw IS 'Hamming distance, <~>';
+
+CREATE OPERATOR CLASS bit_jaccard_ops
+  FOR TYPE bit USING vdist_hnsw AS
+  OPERATOR 1 <%> (bit, bit) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_bit_jaccard(internal);
+COMMENT ON OPERATOR CLASS bit_jaccard_ops USING vdist_hnsw IS 'Jaccard distance, <%>';
+COMMENT ON OPERATOR FAMILY bit_jaccard_ops USING vdist_hnsw IS 'Jaccard distance, <%>';
+
 CREATE FUNCTION vdist.index_info(index regclass,
     OUT rows bigint, OUT heap_rows bigint, OUT dead bigint, OUT free bigint,
     OUT pages bigint, OUT bytes bigint, OUT levels integer, OUT routing bigint,

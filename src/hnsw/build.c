@@ -265,7 +265,7 @@ add_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive
 	if (isnull[0])
 		return;
 	old = MemoryContextSwitchTo(build->row_context);
-	v = DatumGetVector(values[0]);
+	v = vdist_index_vector(index, values[0]);
 	if (v->dim != build->meta.dim)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),

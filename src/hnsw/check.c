@@ -328,7 +328,7 @@ check_heap_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 		return;
 	}
 	old = MemoryContextSwitchTo(check->row_context);
-	v = DatumGetVector(values[0]);
+	v = vdist_index_vector(index, values[0]);
 	if (v->dim == meta->dim)
 	{
 		float	   *x = palloc(sizeof(float) * meta->dim);

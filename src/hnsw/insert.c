@@ -603,7 +603,7 @@ hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relati
 	insert->search.index = index;
 
 	old = MemoryContextSwitchTo(insert->row_context);
-	v = DatumGetVector(values[0]);
+	v = vdist_index_vector(index, values[0]);
 	if (v->dim != insert->meta.dim)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),

@@ -51,7 +51,7 @@ take_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool aliv
 	if (isnull[0] || sample->block_left <= 0 || sample->n == sample->size)
 		return;
 	old = MemoryContextSwitchTo(sample->row_context);
-	v = DatumGetVector(values[0]);
+	v = vdist_index_vector(index, values[0]);
 	if (v->dim == sample->dim &&
 		vdist_metric_prepare(sample->metric, v->dim, v->x,
 							 sample->vectors + sample->n * (Size) v->dim))

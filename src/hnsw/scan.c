@@ -167,9 +167,13 @@ exact_distance(IndexScanDesc scan, ItemPointer tid, double *distance)
 		values[0] = slot_getattr(so->slot, so->info->ii_IndexAttrNumbers[0], &isnull[0]);
 	if (isnull[0])
 		*distance = get_float8_infinity();
+	else if (!so->exact)
+		*distance = DatumGetFloat8(FunctionCall2Coll(&scan->orderByData->sk_func,
+													 scan->orderByData->sk_collation, values[0],
+													 scan->orderByData->sk_argument));
 	else
 	{
-		v = DatumGetVector(values[0]);
+		v = vdist_index_vector(scan->indexRelation, values[0]);
 		if (v->dim != so->search.meta.dim)
 			ereport(ERROR,
 					(errcode(ERRCODE_INDEX_CORRUPTED),
@@ -342,16 +346,16 @@ set_query(IndexScanDesc scan)
 	HnswScan   *so = scan->opaque;
 	int			dim = so->search.meta.dim;
 
+	so->exact = (scan->orderByData->sk_flags & SK_ISNULL) ||
+		vdist_index_is_exact(scan->indexRelation);
 	if (scan->orderByData->sk_flags & SK_ISNULL)
 		memset(so->query, 0, sizeof(float) * dim);
 	else
 	{
-		Vector	   *v = DatumGetVector(scan->orderByData->sk_argument);
+		Vector	   *v = vdist_index_vector(scan->indexRelation,
+										   scan->orderByData->sk_argument);
 
-		if (v->dim != dim)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_EXCEPTION),
-					 errmsg("different vector dimensions %d and %d", dim, v->dim)));
+		vdist_check_same_dim(vdist_index_type(scan->indexRelation), dim, v->dim);
 		memcpy(so->query, v->x, sizeof(float) * dim);
 		if ((Pointer) v != DatumGetPointer(scan->orderByData->sk_argument))
 			pfree(v);
@@ -361,6 +365,7 @@ set_query(IndexScanDesc scan)
 	so->trust_bounds =
 		vdist_metric_prepare((VdistMetric) so->search.meta.metric, dim, so->query,
 							 so->prepared) &&
+		so->exact &&
 		dim >= MIN_DIM_FOR_BOUNDS && so->search.meta.metric != VDIST_METRIC_L1;
 }
 

@@ -45,6 +45,7 @@ typedef struct HnswScan
 	float	   *query;			/* as given, for exact distances */
 	float	   *prepared;		/* as searched for */
 	bool		trust_bounds;
+	bool		exact;			/* distances of vectors are the operator's */
 
 	HnswHit    *hits;
 	int			nhits;

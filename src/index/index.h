@@ -21,15 +21,31 @@ typedef enum VdistMetric
 	VDIST_METRIC_L1
 } VdistMetric;
 
-/* Support function 1 of every operator class: returns its VdistMetric. */
+/* Support function 1 of every operator class: returns VDIST_METRIC_OF. */
 #define VDIST_METRIC_PROC 1
+#define VDIST_METRIC_OF(type, metric) ((type) << 8 | (metric))
 
 /* metric.c */
 
-/* The metric of the first column of an index. */
+/* The metric of the first column of an index, of the vectors that vdist_index_vector makes. */
 extern VdistMetric vdist_index_metric(Relation index);
 
-/* The dimensions of the first column; an error with a hint when its type has no modifier. */
+/* The type of that column. */
+extern VdistType vdist_index_type(Relation index);
+
+/*
+ * A value of that column as the vector that codes are made of: the value itself or, in the current
+ * memory context, one converted from it: a bit becomes 0 or 1.
+ */
+extern Vector *vdist_index_vector(Relation index, Datum value);
+
+/*
+ * Whether the operator's result is vdist_metric_distance of the vectors. Else it is at least that, and
+ * the operator itself (an ordering scan key's function) has to say.
+ */
+extern bool vdist_index_is_exact(Relation index);
+
+/* The dimensions of those vectors; an error with a hint when the type has no modifier. */
 extern int	vdist_index_dim(Relation index);
 
 /*

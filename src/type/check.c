@@ -21,7 +21,18 @@
 const char *
 vdist_type_name(VdistType type)
 {
-	return type == VDIST_VECTOR ? "vector" : type == VDIST_HALFVEC ? "halfvec" : "sparsevec";
+	switch (type)
+	{
+		case VDIST_VECTOR:
+			return "vector";
+		case VDIST_HALFVEC:
+			return "halfvec";
+		case VDIST_SPARSEVEC:
+			return "sparsevec";
+		case VDIST_BIT:
+			return "bit";
+	}
+	pg_unreachable();
 }
 
 int
@@ -74,6 +85,7 @@ vdist_dims_differ(VdistType type, int a, int b)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_EXCEPTION),
+			 type == VDIST_BIT ? errmsg("different bit lengths %d and %d", a, b) :
 			 errmsg("different %s dimensions %d and %d", vdist_type_name(type), a, b)));
 }
 

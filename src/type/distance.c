@@ -172,15 +172,6 @@ DEFINE_DISTANCES(sparsevec, SparseVector, VDIST_SPARSEVEC)
 
 /* ---- bit ---- */
 
-static void
-check_same_length(VarBit *a, VarBit *b)
-{
-	if (VARBITLEN(a) != VARBITLEN(b))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("different bit lengths %d and %d", VARBITLEN(a), VARBITLEN(b))));
-}
-
 PG_FUNCTION_INFO_V1(bit_hamming_distance);
 Datum
 bit_hamming_distance(PG_FUNCTION_ARGS)
@@ -188,7 +179,7 @@ bit_hamming_distance(PG_FUNCTION_ARGS)
 	VarBit	   *a = (VarBit *) vdist_detoast(PG_GETARG_DATUM(0));
 	VarBit	   *b = (VarBit *) vdist_detoast(PG_GETARG_DATUM(1));
 
-	check_same_length(a, b);
+	vdist_check_same_dim(VDIST_BIT, VARBITLEN(a), VARBITLEN(b));
 	PG_RETURN_FLOAT8((double) vdist_kernel->bit_hamming(VARBITBYTES(a), VARBITS(a), VARBITS(b)));
 }
 
@@ -202,7 +193,7 @@ bit_jaccard_distance(PG_FUNCTION_ARGS)
 	uint64		both;
 	uint64		either;
 
-	check_same_length(a, b);
+	vdist_check_same_dim(VDIST_BIT, VARBITLEN(a), VARBITLEN(b));
 	vdist_kernel->bit_overlap(VARBITBYTES(a), VARBITS(a), VARBITS(b), &both, &either);
 	PG_RETURN_FLOAT8(both == 0 ? 1 : 1 - (double) both / (double) either);
 }

@@ -21,7 +21,8 @@ typedef enum VdistType
 {
 	VDIST_VECTOR,
 	VDIST_HALFVEC,
-	VDIST_SPARSEVEC
+	VDIST_SPARSEVEC,
+	VDIST_BIT					/* core's, with distances of ours */
 } VdistType;
 
 /* All are varlenas of storage "external": never compressed, moved out of line when large. */
