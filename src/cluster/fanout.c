@@ -26,6 +26,12 @@
  */
 #define CANCEL_MS 2
 
+/*
+ * A statement on a shard ends when this process was killed, even while it waits for a lock. Not a
+ * start-up option, as there are systems that cannot watch a client and refuse the setting.
+ */
+#define WATCH_CLIENT "SET client_connection_check_interval = '2s'"
+
 struct VdistPrepared
 {
 	const char *sql;			/* hash key */
@@ -715,6 +721,11 @@ send_settings(VdistConn *conn, uint64 generation)
 {
 	int			i;
 
+	if (conn->settings == 0 && conn->depth == 0)
+	{
+		send_command(conn, WATCH_CLIENT, VDIST_EXPECT_SETTING);
+		send_sync(conn);
+	}
 	for (i = 0; i < vdist_conn_setting_count(); i++)
 	{
 		const char *sql = vdist_conn_setting(i);

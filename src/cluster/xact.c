@@ -14,6 +14,9 @@
 /* How long the shards may take to roll back, before their connections are given up. */
 #define ABORT_MS 10000
 
+/* The same when this process is about to end. */
+#define EXIT_MS 1000
+
 /* ---- opening ---- */
 
 /* The connection is used in this transaction, for the first time or again. */
@@ -311,9 +314,14 @@ abort_all(void)
 	int			i;
 	int			nopen = 0;
 
-	/* At exit nobody wants the connections: a closed one rolls back by itself. */
+	/*
+	 * At exit nobody wants the connections: a closed one rolls back by itself. But a shard that waits
+	 * or computes does not look at its client, so it is told to stop.
+	 */
 	if (proc_exit_inprogress)
 	{
+		vdist_conns_quiesce(n, conns, true,
+							TimestampTzPlusMilliseconds(GetCurrentTimestamp(), EXIT_MS));
 		for (i = 0; i < n; i++)
 			vdist_conn_close(conns[i]);
 		pfree(conns);

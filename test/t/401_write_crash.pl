@@ -193,7 +193,39 @@ $cluster->shard($_)->poll_query_until('postgres',
   foreach 1 .. 3;
 is($cluster->sql(q{SELECT count(*) FROM t WHERE id > 6000}), '0', 'terminated on the coordinator');
 $psql->{run}->kill_kill;
-$locker->quit;
+
+# … also while a shard is waiting for a lock, and when the coordinator is gone without a word.
+sub nobody_waits
+{
+	my ($name) = @_;
+	is($cluster->shard($_)->poll_query_until('postgres', q{SELECT NOT EXISTS
+		(SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')}), 1, "$name, shard $_") foreach 1 .. 3;
+	return;
+}
+my @waiting = map { 'UPDATE t SET x = x WHERE id = ' . $cluster->sql(
+		"SELECT min(id) FROM t WHERE vdist.shard_of('t', id) = 'shard$_'") } 1 .. 3;
+my @lockers = map { $cluster->session($_) } 1 .. 3;
+$lockers[$_]->query_safe("BEGIN; $waiting[$_]") foreach 0 .. 2;
+foreach my $way ('terminate', 'kill')
+{
+	$psql = $cluster->session;
+	begin('UPDATE t SET x = 1;');
+	wait_for_shard($_, "wait_event_type = 'Lock'") foreach 1 .. 3;
+	if ($way eq 'terminate')
+	{
+		$cluster->sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'UPDATE t SET x = 1%'});
+	}
+	else
+	{
+		VdistCluster::kill_node($cluster->coordinator);
+	}
+	nobody_waits("coordinator: $way");
+	$psql->{run}->kill_kill;
+}
+$_->quit foreach @lockers;
+$locker->{run}->kill_kill;
+$cluster->coordinator->start;
+is(rows(), '301', 'the coordinator is back');
 
 # No connection outlives its session.
 foreach my $n (1 .. 3)
