@@ -313,6 +313,18 @@ build_threads(Relation heap)
 	return Min(workers, max_parallel_maintenance_workers) + 1;
 }
 
+/* The graph core's share of maintenance_work_mem: what a row takes there and here. */
+static size_t
+graph_budget(Build *build)
+{
+	const HnswMeta *meta = &build->meta;
+	double		graph = meta->dim + 8 * meta->slots + 150;
+	double		here = meta->own_size + meta->code_size + sizeof(ItemPointerData) +
+		sizeof(bool) + 4 * sizeof(uint32);
+
+	return maintenance_work_mem * (size_t) 1024 * (graph / (graph + here));
+}
+
 static void
 create_graph(Build *build, MemoryContext context)
 {
@@ -342,7 +354,7 @@ create_graph(Build *build, MemoryContext context)
 	params.slots = build->meta.slots;
 	params.ef_construction = build->meta.ef_construction;
 	params.threads = build_threads(build->heap);
-	params.budget = maintenance_work_mem * (size_t) 1024;
+	params.budget = graph_budget(build);
 	params.mean = build->mean;
 	params.range = build->meta.range;
 	params.interrupted = interrupted;

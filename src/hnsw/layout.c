@@ -277,14 +277,16 @@ read_wide(HnswRead *read, Relation index, const HnswMeta *meta, uint32 number)
 /*
  * Where a block was last found. Looking there first spares the shared hash table, whose misses are a
  * third of a hop. Every 16th time the table is asked all the same, because only that tells the
- * replacement clock that the page is in use.
+ * replacement clock that the page is in use. Sets *known for a page that was read before: what it is
+ * need not be checked again, which would be two cache misses more.
  */
 static Buffer
-read_block(Relation index, BlockNumber block)
+read_block(Relation index, BlockNumber block, bool *known)
 {
 	HnswCache  *cache = index->rd_amcache;
 	Buffer		buffer;
 
+	*known = false;
 	if (unlikely(cache == NULL || block >= cache->nhints))
 		return ReadBuffer(index, block);
 	buffer = cache->hints[block];
@@ -293,11 +295,20 @@ read_block(Relation index, BlockNumber block)
 	{
 		pgstat_count_buffer_read(index);
 		pgstat_count_buffer_hit(index);
+		*known = true;
 		return buffer;
 	}
-	buffer = ReadBuffer(index, block);
-	cache->hints[block] = buffer;
-	return buffer;
+	return ReadBuffer(index, block);
+}
+
+/* Remember where a block was, now that its page was found to be what it should be. */
+static void
+remember_block(Relation index, BlockNumber block, Buffer buffer)
+{
+	HnswCache  *cache = index->rd_amcache;
+
+	if (cache != NULL && block < cache->nhints)
+		cache->hints[block] = buffer;
 }
 
 #define CACHE_LINE 64
@@ -312,7 +323,6 @@ hnsw_prefetch(Relation index, const HnswMeta *meta, uint32 number)
 	HnswCache  *cache = index->rd_amcache;
 	BlockNumber block = HnswRowBlock(meta, number);
 	Buffer		buffer;
-	char	   *page;
 	char	   *row;
 	Size		size;
 
@@ -321,13 +331,11 @@ hnsw_prefetch(Relation index, const HnswMeta *meta, uint32 number)
 	buffer = cache->hints[block];
 	if (!BufferIsValid(buffer) || BufferIsLocal(buffer))
 		return;
-	page = (char *) BufferGetPage(buffer);
-	row = page + HnswRowOffset(meta, number);
+	row = (char *) BufferGetPage(buffer) + HnswRowOffset(meta, number);
 	size = Min(Min(meta->row_size, HNSW_PAGE_ROOM), PREFETCH_MAX);
 	__builtin_prefetch(GetBufferDescriptor(buffer - 1));
 	for (Size i = 0; i < size; i += CACHE_LINE)
 		__builtin_prefetch(row + i);
-	__builtin_prefetch(page + BLCKSZ - CACHE_LINE);
 }
 
 /*
@@ -338,17 +346,22 @@ const HnswRow *
 hnsw_read(HnswRead *read, Relation index, const HnswMeta *meta, uint32 number)
 {
 	BlockNumber block = HnswRowBlock(meta, number);
+	bool		known = true;
 
 	if (!BufferIsValid(read->buffer) || read->block != block)
 	{
 		if (BufferIsValid(read->buffer))
 			ReleaseBuffer(read->buffer);
 		read->buffer = InvalidBuffer;
-		read->buffer = read_block(index, block);
+		read->buffer = read_block(index, block, &known);
 		read->block = block;
 	}
 	LockBuffer(read->buffer, BUFFER_LOCK_SHARE);
-	hnsw_page_check(index, read->buffer, HNSW_PAGE_GRAPH);
+	if (!known)
+	{
+		hnsw_page_check(index, read->buffer, HNSW_PAGE_GRAPH);
+		remember_block(index, block, read->buffer);
+	}
 	read->row = (const HnswRow *) ((char *) BufferGetPage(read->buffer) +
 								   HnswRowOffset(meta, number));
 	if (unlikely(HnswRowStateOf(read->row) != HNSW_ROW_TIDS &&
