@@ -21,6 +21,9 @@
 
 #include "hnsw/hnsw.h"
 
+/* What Build holds for a row besides its codes: hash, TID, flag, entries of the hash table. */
+#define ROW_BYTES 24
+
 /* A heap row whose vector equals that of an earlier one. */
 typedef struct Duplicate
 {
@@ -319,8 +322,7 @@ graph_budget(Build *build)
 {
 	const HnswMeta *meta = &build->meta;
 	double		graph = meta->dim + 8 * meta->slots + 150;
-	double		here = meta->own_size + meta->code_size + sizeof(ItemPointerData) +
-		sizeof(bool) + 4 * sizeof(uint32);
+	double		here = meta->own_size + meta->code_size + ROW_BYTES;
 
 	return maintenance_work_mem * (size_t) 1024 * (graph / (graph + here));
 }
