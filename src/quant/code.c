@@ -77,18 +77,7 @@ upper_half_of(float f)
 static float
 quantize(int dim, int bits, const float *r, float step, float *z)
 {
-	float		inverse = 1.0f / (step > FLT_MIN ? step : FLT_MIN);
-	float		half = (float) (1 << (bits - 1));
-	float		limit = (float) ((1 << bits) - 1);
-
-	for (int i = 0; i < dim; i++)
-	{
-		float		t = r[i] * inverse + half;
-
-		t = t > 0.0f ? t : 0.0f;
-		t = t < limit ? t : limit;
-		z[i] = (float) (int) t - (half - 0.5f);
-	}
+	vdist_quant_variant->passes->levels(dim, r, 1.0f / (step > FLT_MIN ? step : FLT_MIN), bits, z);
 	return vdist_kernel->inner_product(dim, r, z);
 }
 
@@ -269,8 +258,7 @@ vdist_quant_encode(const VdistQuant *quant, const float *x, void *code, float *s
 		return;
 	}
 
-	for (int i = 0; i < dim; i++)
-		r[i] = x[i] - quant->mean[i];
+	vdist_quant_variant->passes->subtract(dim, x, quant->mean, r);
 	n2 = vdist_kernel->inner_product(dim, r, r);
 	n2 = n2 < FLT_MAX ? n2 : FLT_MAX;
 	add = quant->metric == VDIST_QUANT_L2 ? n2 :

@@ -32,29 +32,17 @@ graph_to_record(const VdistGraph *graph, const float *x, uint8_t *record)
 	}
 	else
 	{
-		float		peak = 0.0f;
-		float		inverse;
-		int64_t		squares = 0;
-		int32_t		sum = 0;
+		const VdistQuantPasses *passes = vdist_quant_variant->passes;
+		float		peak = passes->peak(dim, x);
+		float		inverse = peak > 0.0f ? LIMIT / peak : 0.0f;
+		int32_t		squares;
+		int32_t		sum;
 
-		for (int i = 0; i < dim; i++)
-			peak = fabsf(x[i]) > peak ? fabsf(x[i]) : peak;
-		inverse = peak > 0.0f ? LIMIT / peak : 0.0f;
 		if (!isfinite(inverse))
 			inverse = 0.0f;
+		passes->round_to_bytes(dim, x, inverse, LIMIT, (int8_t *) bytes, &sum, &squares);
 		for (int i = 0; i < dim; i++)
-		{
-			float		t = x[i] * inverse;
-			int			v;
-
-			/* not so when the rotation overflowed */
-			if (!(fabsf(t) <= LIMIT + 0.4f))
-				t = 0.0f;
-			v = (int) (t + (t < 0.0f ? -0.5f : 0.5f));
-			bytes[i] = (uint8_t) (v + OFFSET);
-			squares += v * v;
-			sum += v;
-		}
+			bytes[i] = (uint8_t) (bytes[i] + OFFSET);
 		memset(bytes + dim, OFFSET, size - dim);
 
 		/* the length of what the bytes say, so that a row is at distance 0 from itself */
@@ -74,8 +62,7 @@ graph_encode(const VdistGraph *graph, const float *x, uint8_t *record, float *sc
 {
 	int			dim = graph->params.dim;
 
-	for (int i = 0; i < dim; i++)
-		scratch[i] = x[i] - graph->mean[i];
+	vdist_quant_variant->passes->subtract(dim, x, graph->mean, scratch);
 	if (!graph->l1)
 		vdist_quant_variant->rotate(dim, scratch);
 	graph_to_record(graph, scratch, record);

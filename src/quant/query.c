@@ -29,9 +29,11 @@ finish(const VdistQuant *quant, const float *r, float add, float norm, VdistQuan
 {
 	int			dim = quant->dim;
 	int			planes = planes_of(quant);
-	float		peak = 0.0f;
+	const VdistQuantPasses *passes = vdist_quant_variant->passes;
+	float		peak;
 	float		inverse;
-	int32_t		sum = 0;
+	int32_t		sum;
+	int32_t		squares;
 
 	query->metric = quant->metric;
 	query->dim = dim;
@@ -56,23 +58,11 @@ finish(const VdistQuant *quant, const float *r, float add, float norm, VdistQuan
 		return;
 	}
 
-	for (int i = 0; i < dim; i++)
-		peak = fabsf(r[i]) > peak ? fabsf(r[i]) : peak;
+	peak = passes->peak(dim, r);
 	inverse = peak > 0.0f ? 127.0f / peak : 0.0f;
 	if (!isfinite(inverse))
 		inverse = 0.0f;
-	for (int i = 0; i < dim; i++)
-	{
-		float		t = r[i] * inverse;
-		int			v;
-
-		/* not so when the rotation overflowed */
-		if (!(fabsf(t) <= 127.4f))
-			t = 0.0f;
-		v = (int) (t + (t < 0.0f ? -0.5f : 0.5f));
-		query->v[i] = (int8_t) v;
-		sum += v;
-	}
+	passes->round_to_bytes(dim, r, inverse, 127, query->v, &sum, &squares);
 	memset(query->v + dim, 0, planes - dim + 64);
 	query->bias = ((1 << quant->bits) - 1) * sum;
 
@@ -94,8 +84,7 @@ vdist_quant_query(const VdistQuant *quant, const float *x, VdistQuantQuery *quer
 	float		n2;
 	float		add = 0.0f;
 
-	for (int i = 0; i < dim; i++)
-		r[i] = x[i] - quant->mean[i];
+	vdist_quant_variant->passes->subtract(dim, x, quant->mean, r);
 	n2 = vdist_kernel->inner_product(dim, r, r);
 	if (quant->metric == VDIST_QUANT_L2)
 		add = n2;

@@ -12,15 +12,12 @@
  */
 #include <math.h>
 
+#include "quant/lanes.h"
 #include "quant/variants.h"
 
-#define LANES 16
 #define ROUNDS 4
 
-typedef float Block __attribute__((vector_size(64), aligned(4), may_alias));
-typedef int32_t IntBlock __attribute__((vector_size(64)));
-
-/* Generator of sign bits: 16 xorshift generators side by side, their top bits are the signs. */
+/* Generator of sign bits: eight xorshift generators side by side, their top bits are the signs. */
 static inline __attribute__((always_inline)) void
 seed_signs(IntBlock *state, int round)
 {
@@ -39,7 +36,6 @@ seed_signs(IntBlock *state, int round)
 static inline __attribute__((always_inline)) void
 next_signs(IntBlock *state)
 {
-	typedef uint32_t UintBlock __attribute__((vector_size(64)));
 	UintBlock	s = (UintBlock) *state;
 
 	s ^= s << 13;
@@ -48,29 +44,26 @@ next_signs(IntBlock *state)
 	*state = (IntBlock) s;
 }
 
-/* Butterflies at distances 1, 2, 4 and 8 inside one block. */
+/* Butterflies at distances 1, 2 and 4 inside one block. */
 static inline __attribute__((always_inline)) void
 transform_block(Block *block)
 {
-	const IntBlock by1 = {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14};
-	const IntBlock by2 = {2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13};
-	const IntBlock by4 = {4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11};
-	const IntBlock by8 = {8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7};
+	const IntBlock by1 = {1, 0, 3, 2, 5, 4, 7, 6};
+	const IntBlock by2 = {2, 3, 0, 1, 6, 7, 4, 5};
+	const IntBlock by4 = {4, 5, 6, 7, 0, 1, 2, 3};
 	const int32_t m = INT32_MIN;
-	const IntBlock neg1 = {0, m, 0, m, 0, m, 0, m, 0, m, 0, m, 0, m, 0, m};
-	const IntBlock neg2 = {0, 0, m, m, 0, 0, m, m, 0, 0, m, m, 0, 0, m, m};
-	const IntBlock neg4 = {0, 0, 0, 0, m, m, m, m, 0, 0, 0, 0, m, m, m, m};
-	const IntBlock neg8 = {0, 0, 0, 0, 0, 0, 0, 0, m, m, m, m, m, m, m, m};
+	const IntBlock neg1 = {0, m, 0, m, 0, m, 0, m};
+	const IntBlock neg2 = {0, 0, m, m, 0, 0, m, m};
+	const IntBlock neg4 = {0, 0, 0, 0, m, m, m, m};
 	Block		x = *block;
 
 	x = __builtin_shuffle(x, by1) + (Block) ((IntBlock) x ^ neg1);
 	x = __builtin_shuffle(x, by2) + (Block) ((IntBlock) x ^ neg2);
 	x = __builtin_shuffle(x, by4) + (Block) ((IntBlock) x ^ neg4);
-	x = __builtin_shuffle(x, by8) + (Block) ((IntBlock) x ^ neg8);
 	*block = x;
 }
 
-/* One round's flips and Hadamard transform of n >= 16 coordinates, n a power of two. */
+/* One round's flips and Hadamard transform of n >= 8 coordinates, n a power of two. */
 static inline __attribute__((always_inline)) void
 transform(int n, float *x, int round, float scale)
 {
@@ -125,7 +118,7 @@ transform(int n, float *x, int round, float scale)
 	}
 }
 
-/* The same for n < 16. */
+/* The same for n < 8. */
 static inline __attribute__((always_inline)) void
 transform_small(int n, float *x, int round, float scale)
 {
@@ -210,12 +203,6 @@ vdist_quant_rotate_scalar(int dim, float *x)
 
 __attribute__((target("avx2"))) void
 vdist_quant_rotate_avx2(int dim, float *x)
-{
-	rotate(dim, x);
-}
-
-__attribute__((target("avx512f"))) void
-vdist_quant_rotate_avx512(int dim, float *x)
 {
 	rotate(dim, x);
 }

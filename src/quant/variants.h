@@ -15,6 +15,23 @@
 
 #include "quant/quant.h"
 
+/* Passes over dim components (lanes.c). */
+typedef struct VdistQuantPasses
+{
+	/* out = a - b */
+	void		(*subtract) (int dim, const float *a, const float *b, float *out);
+
+	/* the largest magnitude */
+	float		(*peak) (int dim, const float *x);
+
+	/* x * factor rounded to integers, which are at most limit; their sum and that of their squares */
+	void		(*round_to_bytes) (int dim, const float *x, float factor, int limit, int8_t *out,
+								   int32_t *sum, int32_t *squares);
+
+	/* z = the centred level of x * factor: an odd multiple of 1/2, at most (2^bits - 1) / 2 */
+	void		(*levels) (int dim, const float *x, float factor, int bits, float *z);
+} VdistQuantPasses;
+
 typedef struct VdistQuantVariant
 {
 	const char *name;
@@ -23,8 +40,11 @@ typedef struct VdistQuantVariant
 	void		(*estimate) (const VdistQuantQuery *query, const void *codes, size_t stride,
 							 const uint16_t *which, int n, float *distance);
 	void		(*rotate) (int dim, float *x);
+	const VdistQuantPasses *passes;
 } VdistQuantVariant;
 
+extern const VdistQuantPasses vdist_quant_passes_scalar;
+extern const VdistQuantPasses vdist_quant_passes_avx2;
 extern const VdistQuantVariant vdist_quant_scalar;
 extern const VdistQuantVariant *vdist_quant_variant;
 
@@ -35,7 +55,6 @@ extern const VdistQuantVariant vdist_quant_avx512;
 
 extern void vdist_quant_rotate_scalar(int dim, float *x);
 extern void vdist_quant_rotate_avx2(int dim, float *x);
-extern void vdist_quant_rotate_avx512(int dim, float *x);
 
 /*
  * Run step(f) for every field of a byte, unrolled for a constant number of bits: the compiler does
