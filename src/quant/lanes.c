@@ -63,7 +63,7 @@ round_to_bytes(int dim, const float *x, float factor, int limit, int8_t *out, in
 		Block		t = *(const Block *) (x + i) * factor;
 		IntBlock	sign = (IntBlock) t & INT32_MIN;
 		Block		magnitude = (Block) ((IntBlock) t & INT32_MAX);
-		const Block half = (Block) {0} + 0.5f;
+		const Block half = (Block) {0} +0.5f;
 		IntBlock	v;
 
 		/* what is larger or not a number comes from an overflow: 0 */
@@ -99,6 +99,7 @@ levels(int dim, const float *x, float factor, int bits, float *z)
 {
 	float		half = (float) (1 << (bits - 1));
 	float		limit = (float) ((1 << bits) - 1);
+	const Block most = (Block) {0} +limit;
 	int			i = 0;
 
 	for (; i + LANES <= dim; i += LANES)
@@ -108,7 +109,7 @@ levels(int dim, const float *x, float factor, int bits, float *z)
 
 		t = (Block) ((IntBlock) t & (t > 0.0f));
 		below = t < limit;
-		t = (Block) (((IntBlock) t & below) | ((IntBlock) ((Block) {0} + limit) & ~below));
+		t = (Block) (((IntBlock) t & below) | ((IntBlock) most & ~below));
 		*(Block *) (z + i) = __builtin_convertvector(__builtin_convertvector(t, IntBlock), Block) -
 			(half - 0.5f);
 	}
@@ -149,8 +150,10 @@ levels(int dim, const float *x, float factor, int bits, float *z)
 		subtract_##name, peak_##name, round_to_bytes_##name, levels_##name \
 	}
 
-INSTANCES(scalar,);
+#define ANY
+INSTANCES(scalar, ANY);
 
 #if defined(__x86_64__)
-INSTANCES(avx2, __attribute__((target("avx2"))));
+#define AVX2 __attribute__((target("avx2")))
+INSTANCES(avx2, AVX2);
 #endif

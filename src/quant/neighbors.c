@@ -234,7 +234,7 @@ choose(const VdistGraph *graph, Finder *finder, const VdistKey *keys, int n, uin
 				int			other = layer[i];
 				bool		drop = vdist_row_distance(finder->factors[c], finder->factors[other],
 													  graph->factor, finder->choose_sums[i - 1]) <
-					finder->distance[other];
+				finder->distance[other];
 
 				dropped[other] = drop;
 				layer[stay] = other;
