@@ -337,6 +337,23 @@ ship_mutator(Node *node, void *arg)
 				}
 				break;
 			}
+		case T_FuncExpr:
+			{
+				/*
+				 * The text of a cast has its first argument alone, and the type modifier where the
+				 * second is a constant.
+				 */
+				FuncExpr   *function = (FuncExpr *) node;
+				FuncExpr   *copy;
+
+				if (list_length(function->args) < 2 ||
+					(function->funcformat != COERCE_EXPLICIT_CAST &&
+					 function->funcformat != COERCE_IMPLICIT_CAST))
+					break;
+				copy = copyObject(function);
+				linitial(copy->args) = ship_mutator(linitial(function->args), arg);
+				return (Node *) copy;
+			}
 		case T_CaseExpr:
 		case T_CoalesceExpr:
 			{
