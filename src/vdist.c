@@ -85,13 +85,13 @@ define_pgvector_settings(void)
 
 	DefineCustomIntVariable("hnsw.ef_search",
 							"Rows that an index scan looks at before it returns the first.",
-							"Without hnsw.iterative_scan it returns no more than these.",
+							"More find truer neighbors and take longer.",
 							&pgvector_ef_search,
 							HNSW_DEFAULT_EF_SEARCH, 1, PGVECTOR_MAX_EF_SEARCH,
 							PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("hnsw.iterative_scan",
-							 "Whether an index scan returns more rows than hnsw.ef_search.",
-							 "Order is strict in both modes.",
+							 "Whether hnsw.max_scan_tuples ends an index scan.",
+							 "Scans go on, in strict order, in every mode.",
 							 &pgvector_iterative_scan,
 							 PGVECTOR_ITERATIVE_OFF, hnsw_iterative_options,
 							 PGC_USERSET, 0, NULL, NULL, NULL);

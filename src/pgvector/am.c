@@ -60,8 +60,9 @@ ivfflat_options(Datum reloptions, bool validate)
 }
 
 /*
- * Without iterative scans, ef_search rows and no more; with them, max_scan_tuples. Rows come in the
- * order of their distances either way, which is strict_order.
+ * A scan goes on until nobody asks for more, as vdist_hnsw's do: a condition that most rows fail would
+ * leave a query without its rows otherwise. Iterative scans end where pgvector's do. Rows come in
+ * the order of their distances either way, which is strict_order.
  */
 static void
 hnsw_names_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
@@ -69,8 +70,7 @@ hnsw_names_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
 	HnswScanLimits limits;
 
 	limits.ef = pgvector_ef_search;
-	limits.rows = pgvector_iterative_scan == PGVECTOR_ITERATIVE_OFF ?
-		pgvector_ef_search : pgvector_max_scan_tuples;
+	limits.rows = pgvector_iterative_scan == PGVECTOR_ITERATIVE_OFF ? 0 : pgvector_max_scan_tuples;
 	limits.memory = pgvector_scan_mem_multiplier * work_mem * 1024.0;
 	hnsw_rescan(scan, keys, nkeys, orderbys, norderbys);
 	hnsw_limit_scan(scan, &limits);

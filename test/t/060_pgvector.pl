@@ -88,8 +88,9 @@ like(sql("SET enable_seqscan = off; EXPLAIN SELECT FROM t ORDER BY v <=> '[1,2,3
 is( sql("SET enable_seqscan = off; SELECT id FROM t ORDER BY v <=> '[1,2,3]' LIMIT 1"),
 	sql("SET enable_indexscan = off; SELECT id FROM t ORDER BY v <=> '[1,2,3]' LIMIT 1"),
 	'and right');
-is(scan('<=>'), 40, 'a scan returns ef_search rows');
-is(scan('<=>', 'hnsw.ef_search = 100'), 100, 'as set before the index is used');
+is(scan('<=>'), 2000, 'a scan returns all rows');
+is(sql("SET enable_seqscan = off; SET hnsw.ef_search = 1; SELECT count(*) FROM (SELECT FROM t WHERE id % 100 = 0 ORDER BY v <=> '[1,2,3]' LIMIT 20) t"),
+	20, 'a condition gets its rows');
 is(scan('<=>', "hnsw.iterative_scan = $_"), 2000, "$_ goes on") foreach qw(relaxed_order strict_order);
 is(scan('<=>', 'hnsw.iterative_scan = strict_order', 'hnsw.max_scan_tuples = 500'),
 	500, 'up to max_scan_tuples');
