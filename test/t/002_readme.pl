@@ -28,8 +28,9 @@ my $names = $cluster->sql(q{
 	SELECT name FROM pg_settings WHERE name LIKE 'vdist.%'
 	UNION SELECT proname FROM pg_proc
 		WHERE pronamespace = 'vdist'::regnamespace
-		  AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype, 'fdw_handler'::regtype)
-		  AND proname <> 'fdw_validator'
+		  AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype, 'fdw_handler'::regtype,
+			'internal'::regtype)
+		  AND proname NOT IN ('fdw_validator', 'exchange_types')
 	UNION SELECT 'vdist.' || relname FROM pg_class
 		WHERE relnamespace = 'vdist'::regnamespace AND relkind = 'v'});
 is(join(' ', grep { $readme !~ /`\Q$_\E[`(]/ } split /\n/, $names), '', 'README.md names everything');
