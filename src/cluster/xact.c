@@ -315,8 +315,8 @@ abort_all(void)
 	int			nopen = 0;
 
 	/*
-	 * At exit nobody wants the connections: a closed one rolls back by itself. But a shard that waits
-	 * or computes does not look at its client, so it is told to stop.
+	 * At exit nobody wants the connections: a closed one rolls back by itself. But a shard that
+	 * waits or computes does not look at its client, so it is told to stop.
 	 */
 	if (proc_exit_inprogress)
 	{

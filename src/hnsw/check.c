@@ -171,7 +171,6 @@ check_pages(Check *check)
 {
 	const HnswMeta *meta = &check->meta;
 	BlockNumber nblocks = RelationGetNumberOfBlocks(check->index);
-	BlockNumber rest = 0;
 	int			room = (Min(meta->row_size, HNSW_PAGE_ROOM) - offsetof(HnswTids, tids)) /
 	sizeof(ItemPointerData);
 
@@ -197,8 +196,6 @@ check_pages(Check *check)
 			HnswPageSpecial(page)->kind < HNSW_PAGE_MEAN ||
 			HnswPageSpecial(page)->kind > HNSW_PAGE_REST)
 			problem(check, "block %u is not a page of this index", block);
-		else if (HnswPageSpecial(page)->kind == HNSW_PAGE_REST)
-			rest++;
 		else if (HnswPageSpecial(page)->kind == HNSW_PAGE_GRAPH)
 			for (int slot = 0; slot < meta->rows_per_page; slot++)
 			{
