@@ -170,6 +170,11 @@ kmeans(VdistGraph *graph, const uint8_t *const *records, int n, int k, uint8_t *
 			int			m = n - i < CHUNK ? n - i : CHUNK;
 			int			at[CHUNK];
 
+			/* with assignment, this is the calling thread */
+			if (assignment != NULL && i % (64 * CHUNK) == 0)
+				graph_poll(graph);
+			if (graph_stopped(graph))
+				break;
 			nearest(graph, records + i, m, &columns, sums, ld, at);
 			for (int j = 0; j < m; j++)
 			{
@@ -610,6 +615,7 @@ order_on_disk(VdistGraph *graph)
 		{
 			uint64_t	count = row + chunk < n ? chunk : n - row;
 
+			graph_poll(graph);
 			ok = graph_read(graph, 0, in, count * graph->record, row * graph->record);
 			for (uint64_t i = 0; ok && i < count; i++)
 				if (position[row + i] >= first && position[row + i] < end)

@@ -33,6 +33,13 @@ graph_stopped(const VdistGraph *graph)
 	return __atomic_load_n(&graph->status, __ATOMIC_RELAXED) != VDIST_GRAPH_OK;
 }
 
+void
+graph_poll(VdistGraph *graph)
+{
+	if (graph->params.interrupted && graph->params.interrupted(graph->params.arg))
+		graph_fail(graph, VDIST_GRAPH_CANCELLED);
+}
+
 void *
 graph_alloc(VdistGraph *graph, size_t count, size_t size)
 {
@@ -124,8 +131,7 @@ work(const Team *team, int thread)
 		team->body(graph, thread, from, to < team->total ? to : team->total);
 		if (thread != 0)
 			continue;
-		if (params->interrupted && params->interrupted(params->arg))
-			graph_fail(graph, VDIST_GRAPH_CANCELLED);
+		graph_poll(graph);
 		if (params->progress)
 			params->progress(params->arg, __atomic_load_n(&graph->done, __ATOMIC_RELAXED),
 							 graph->n);

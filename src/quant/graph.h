@@ -86,6 +86,9 @@ graph_bytes(const uint8_t *record)
 /* graph.c */
 extern void graph_fail(VdistGraph *graph, VdistGraphStatus status);
 extern bool graph_stopped(const VdistGraph *graph);
+
+/* Ask whether to stop; in the calling thread only. */
+extern void graph_poll(VdistGraph *graph);
 extern void *graph_alloc(VdistGraph *graph, size_t count, size_t size);
 
 /*

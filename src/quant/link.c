@@ -60,6 +60,10 @@ scan_edges(VdistGraph *graph, uint32_t *count, const Stretch *stretch, uint64_t 
 		const uint32_t *ids;
 		const float *distances;
 
+		if (p % (64 * CHUNK) == 0)
+			graph_poll(graph);
+		if (graph_stopped(graph))
+			break;
 		if (graph->on_disk)
 		{
 			uint32_t	m = graph->n - p < CHUNK ? graph->n - p : CHUNK;
@@ -339,7 +343,10 @@ graph_reach(VdistGraph *graph)
 		memset(w.seen, 0, n);
 		memset(gave, 0, n);
 		for (uint32_t i = 0; ok && i < graph->nentries; i++)
-			ok = walk(graph, &w, graph->entries[i]);
+		{
+			graph_poll(graph);
+			ok = walk(graph, &w, graph->entries[i]) && !graph_stopped(graph);
+		}
 		for (uint32_t p = 0; ok && p < n; p++)
 		{
 			if (w.seen[p])
