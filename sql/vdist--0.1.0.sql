@@ -1227,7 +1227,9 @@ BEGIN
     INTO relation, expression, operator, condition
     FROM pg_index i
     JOIN pg_class c ON c.oid = i.indexrelid
-    JOIN pg_am m ON m.oid = c.relam AND m.amname = 'vdist_hnsw'
+    JOIN pg_am m ON m.oid = c.relam
+    JOIN pg_proc h ON h.oid = m.amhandler AND h.prosrc IN ('vdist_hnsw_handler',
+      'vdist_pgvector_hnsw_handler', 'vdist_pgvector_ivfflat_handler')
     JOIN pg_opclass p ON p.oid = i.indclass[0]
     JOIN pg_amop a ON a.amopfamily = p.opcfamily AND a.amopstrategy = 1
     JOIN pg_operator o ON o.oid = a.amopopr

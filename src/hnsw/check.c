@@ -11,7 +11,6 @@
 #include "access/tableam.h"
 #include "catalog/index.h"
 #include "catalog/pg_am.h"
-#include "commands/defrem.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -48,14 +47,14 @@ typedef struct Check
 	MemoryContext row_context;
 } Check;
 
-/* Open and share-lock a vdist_hnsw index whose table the user may read. */
+/* Open and share-lock a vdist_hnsw index, by whatever name, whose table the user may read. */
 static Relation
 open_index(Oid oid)
 {
 	Relation	index = relation_open(oid, AccessShareLock);
 
 	if (index->rd_rel->relkind != RELKIND_INDEX ||
-		index->rd_rel->relam != get_index_am_oid("vdist_hnsw", true))
+		index->rd_indam->ambuild != hnsw_build)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a vdist_hnsw index", RelationGetRelationName(index))));

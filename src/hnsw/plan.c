@@ -8,9 +8,9 @@
  */
 #include "compat.h"
 
+#include "access/amapi.h"
 #include "access/htup_details.h"
 #include "catalog/pg_class.h"
-#include "commands/defrem.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
@@ -19,17 +19,24 @@
 
 #include "hnsw/hnsw.h"
 
+/* By whatever name. */
 static bool
 is_hnsw(Oid index)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(index));
+	IndexAmRoutine *routine;
 	Oid			am;
+	bool		result;
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	am = ((Form_pg_class) GETSTRUCT(tuple))->relam;
 	ReleaseSysCache(tuple);
-	return am == get_index_am_oid("vdist_hnsw", true);
+	routine = GetIndexAmRoutineByAmId(am, true);
+	result = routine != NULL && routine->ambuild == hnsw_build;
+	if (routine != NULL)
+		pfree(routine);
+	return result;
 }
 
 /* The value of an order that only the scan below needed, and does not need: a column that is junk on

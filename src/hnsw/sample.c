@@ -28,6 +28,7 @@
  * Codes of so many bits are enough when the TRIAL_K nearest rows are, by and large, among the
  * 2 TRIAL_K nearest by the codes. The README has the figures of real sets.
  */
+#define LONG_CODE_DIMS 32
 #define ENOUGH_RECALL 0.93
 
 typedef struct Sample
@@ -193,6 +194,12 @@ hnsw_sample(Relation heap, Relation index, IndexInfo *info, VdistMetric metric, 
 	if (sample.n > 0 && deviation > 0)
 		*range = 4 * sqrt(deviation / sample.n / dim);
 
+	/*
+	 * A sample says little of few dimensions: a table has many more rows, and they are nearer to each
+	 * other than the steps of short codes. Long codes are no larger there than short ones elsewhere.
+	 */
+	if (*bits == 0 && dim <= LONG_CODE_DIMS)
+		*bits = 8;
 	if (*bits == 0 && sample.n < 10 * TRIAL_K)
 		*bits = dim < 768 || metric == VDIST_METRIC_L1 ? 2 : 1;
 	for (int try = metric == VDIST_METRIC_L1 ? 2 : 1; *bits == 0; try *= 2)

@@ -88,6 +88,8 @@ like(sql("SET enable_seqscan = off; EXPLAIN SELECT FROM t ORDER BY v <=> '[1,2,3
 is( sql("SET enable_seqscan = off; SELECT id FROM t ORDER BY v <=> '[1,2,3]' LIMIT 1"),
 	sql("SET enable_indexscan = off; SELECT id FROM t ORDER BY v <=> '[1,2,3]' LIMIT 1"),
 	'and right');
+cmp_ok(sql("SELECT vdist.recall('$_')"), '>', 0.95, "recall of $_") foreach qw(t_hnsw t_ivfflat);
+is(sql("SELECT vdist.index_info('t_hnsw') IS NOT NULL"), 't', 'functions for vdist_hnsw take it');
 is(scan('<=>'), 2000, 'a scan returns all rows');
 is(sql("SET enable_seqscan = off; SET hnsw.ef_search = 1; SELECT count(*) FROM (SELECT FROM t WHERE id % 100 = 0 ORDER BY v <=> '[1,2,3]' LIMIT 20) t"),
 	20, 'a condition gets its rows');
