@@ -195,8 +195,9 @@ hnsw_sample(Relation heap, Relation index, IndexInfo *info, VdistMetric metric, 
 		*range = 4 * sqrt(deviation / sample.n / dim);
 
 	/*
-	 * A sample says little of few dimensions: a table has many more rows, and they are nearer to each
-	 * other than the steps of short codes. Long codes are no larger there than short ones elsewhere.
+	 * A sample says little of few dimensions: a table has many more rows, and they are nearer to
+	 * each other than the steps of short codes. Long codes are no larger there than short ones
+	 * elsewhere.
 	 */
 	if (*bits == 0 && dim <= LONG_CODE_DIMS)
 		*bits = 8;

@@ -1,6 +1,6 @@
 /*
- * vector_text.c: the parser of type vector against a plain one over strtof: numbers of every kind
- * rounded alike, and mutated texts accepted, refused and read alike. The texts are the same in every
+ * vector_text.c: the parsers of types vector and sparsevec against plain ones over strtof: numbers of
+ * every kind rounded alike, and mutated texts accepted, refused and read alike. The texts are the same in every
  * run; VDIST_FUZZ=n makes n times as many.
  */
 #include <errno.h>
@@ -200,7 +200,7 @@ random_vector_text(char *text, size_t size)
 static void
 mutate(char *text, size_t size)
 {
-	static const char alphabet[] = "0123456789.,,,eE+-[]  \t\nxXinfaNp\x80\xff";
+	static const char alphabet[] = "0123456789.,,,:eE+-[]{}/  \t\nxXinfaNp\x80\xff";
 	size_t		length = strlen(text);
 
 	for (int times = 1 + tap_random_below(4); times > 0; times--)
@@ -284,6 +284,145 @@ check_mutations(void)
 	tap_end("mutated texts");
 }
 
+/* The grammar of sparsevec, written for clarity; indices counted from 1 as in the text. */
+static VectorParseError
+plain_sparse_parse(const char *p, int max, long *indices, float *x, int *n, long *dim)
+{
+	static const char space[] = " \t\n\v\f\r";
+	char	   *end;
+
+	*n = 0;
+	p += strspn(p, space);
+	if (*p++ != '{')
+		return VECTOR_PARSE_NO_BRACKET;
+	p += strspn(p, space);
+	for (bool more = *p != '}'; more;)
+	{
+		if (*n == max)
+			return VECTOR_PARSE_TOO_MANY;
+		indices[*n] = strtol(p, &end, 10);
+		if (end == p)
+			return VECTOR_PARSE_SYNTAX;
+		p = end + strspn(end, space);
+		if (*p++ != ':')
+			return VECTOR_PARSE_SYNTAX;
+		errno = 0;
+		x[*n] = strtof(p, &end);
+		if (end == p)
+			return VECTOR_PARSE_SYNTAX;
+		if (isnan(x[*n]))
+			return VECTOR_PARSE_NAN;
+		if (isinf(x[*n]) && errno == 0)
+			return VECTOR_PARSE_INFINITE;
+		if (errno == ERANGE && (isinf(x[*n]) || x[*n] == 0))
+			return VECTOR_PARSE_RANGE;
+		++*n;
+		p = end + strspn(end, space);
+		if (*p == '}')
+			break;
+		if (*p++ != ',')
+			return VECTOR_PARSE_SYNTAX;
+	}
+	p++;
+	p += strspn(p, space);
+	if (*p++ != '/')
+		return VECTOR_PARSE_UNFINISHED;
+	*dim = strtol(p, &end, 10);
+	if (end == p)
+		return VECTOR_PARSE_SYNTAX;
+	return end[strspn(end, space)] == '\0' ? VECTOR_PARSE_OK : VECTOR_PARSE_JUNK;
+}
+
+/* What does not fit is the largest or smallest that does. */
+static int32_t
+cut_off(long n)
+{
+	return n > INT32_MAX ? INT32_MAX : n < INT32_MIN ? INT32_MIN : (int32_t) n;
+}
+
+static bool
+check_sparse_text(const char *text, int max)
+{
+	size_t		size = strlen(text) + 1;
+	char	   *copy = malloc(size);
+	int32_t    *indices = malloc(sizeof(int32_t) * (size_t) max);
+	float	   *x = malloc(sizeof(float) * (size_t) max);
+	long		want_indices[MAX_DIM];
+	float		want_x[MAX_DIM];
+	int			n;
+	int			want_n;
+	int32_t		dim;
+	long		want_dim;
+	const char *at = NULL;
+	int			length = -1;
+	VectorParseError want = plain_sparse_parse(text, max, want_indices, want_x, &want_n, &want_dim);
+	VectorParseError error;
+
+	memcpy(copy, text, size);
+	error = sparsevec_parse(copy, max, indices, x, &n, &dim, &at, &length);
+	if (error != want)
+		tap_fail("\"%s\" gives %d, not %d", text, error, want);
+	else if (error == VECTOR_PARSE_OK)
+	{
+		if (n != want_n || dim != cut_off(want_dim))
+			tap_fail("\"%s\" has %d elements in %d, not %d in %ld", text, n, dim, want_n, want_dim);
+		for (int i = 0; i < n && i < want_n; i++)
+		{
+			int32_t		index = cut_off(want_indices[i]);
+
+			if (indices[i] != (index == INT32_MIN ? index : index - 1) ||
+				memcmp(&x[i], &want_x[i], sizeof(float)) != 0)
+				tap_fail("\"%s\": element %d is %d: %a", text, i, indices[i], (double) x[i]);
+		}
+	}
+	else if (error == VECTOR_PARSE_RANGE &&
+			 (at < copy || length <= 0 || at + length > copy + size - 1))
+		tap_fail("\"%s\": the number out of range lies outside of the text", text);
+	free(copy);
+	free(indices);
+	free(x);
+	return error == VECTOR_PARSE_OK;
+}
+
+static void
+check_sparse(void)
+{
+	static const char *const texts[] = {
+		"{}/1", " { } / 1 ", "{1:2}/3", "{1:2,}/3", "{1:2, }/3", "{,1:2}/3", "{1:2", "{1:2}", "{1:2}/",
+		"{1:2}/x", "{1:2}/3x", "{1:2}/3 4", "{:2}/3", "{1}/3", "{1:}/3", "{1:2;3:4}/5", "{-1:2}/3",
+		"{+1:2}/+3", "{1.5:2}/3", "{1: 2}/3", "{1 :2}/3", "{1e0:2}/3", "{0x1:2}/3", "{1:nan}/2",
+		"{1:inf}/2", "{1:1e99}/2", "{1:1e-99}/2", "{1:0e-99}/2", "{1:1e-45}/2", "{1:0x1p-200}/2",
+		"{2147483647:1}/2147483647", "{2147483648:1}/2147483648", "{-2147483648:1}/-2147483648",
+		"{99999999999999999999:1}/99999999999999999999", "{-99999999999999999999:1}/1", "", "{", "{ ",
+		"[1]/1", "{}1", "{}//1", "{}}/1", "{{}/1"
+	};
+	int			accepted = 0;
+	int			total = 200000 * fuzz;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		check_sparse_text(texts[i], MAX_DIM);
+	for (int i = 0; i < total; i++)
+	{
+		char		input[MAX_TEXT] = "{";
+		char	   *p = input + 1;
+
+		for (int n = tap_random_below(7), j = 0; j < n; j++)
+		{
+			char		number[80];
+
+			random_number(number, sizeof(number));
+			p += snprintf(p, 200, "%s%d:%.60s", j > 0 ? "," : "", tap_random_below(1000), number);
+		}
+		sprintf(p, "}/%d", tap_random_below(1000));
+		if (i % 10 != 0)
+			mutate(input, sizeof(input));
+		accepted += check_sparse_text(input, 1 + tap_random_below(MAX_DIM));
+	}
+	if (accepted < total / 10 || accepted > total * 9 / 10)
+		tap_fail("%d of %d texts accepted", accepted, total);
+	tap_end("texts of sparsevec");
+}
+
 int
 main(void)
 {
@@ -294,5 +433,6 @@ main(void)
 	check_edges();
 	check_numbers();
 	check_mutations();
+	check_sparse();
 	return tap_done();
 }
