@@ -356,7 +356,7 @@ extern Oid	vdist_replace_here(Oid source, const char *create, const char *kind);
 /* DROP the table of this quoted name on n shards, with the transaction. */
 extern void vdist_drop_on_shards(int n, VdistConn **conns, const char *name);
 
-/* ---- inside cluster/ only: conn.c, fanout.c, copy.c and xact.c share the connection ---- */
+/* ---- inside cluster/ only: conn.c, send.c, wait.c, fanout.c, copy.c and xact.c share the connection ---- */
 
 /* What the next results on a connection answer to, in order; a queue of these. */
 typedef enum VdistExpect
@@ -375,7 +375,13 @@ typedef struct VdistConnKey
 	Oid			userid;
 } VdistConnKey;
 
-typedef struct VdistPrepared VdistPrepared;
+typedef struct VdistPrepared
+{
+	const char *sql;			/* hash key */
+	dlist_node	link;
+	char		name[32];
+	bool		ready;
+} VdistPrepared;
 
 struct VdistConn
 {
@@ -456,12 +462,20 @@ typedef enum VdistStep
 extern VdistStep vdist_conn_step(VdistConn *conn, PGresult **piece);
 extern void vdist_conn_expect(VdistConn *conn, VdistExpect expect);
 extern void vdist_conn_free(VdistConn *conn);
-extern bool vdist_wait(int n, VdistConn **conns, TimestampTz deadline);
-extern void vdist_wait_forget(const VdistConn *conn);
 pg_noreturn extern void vdist_conn_raise(VdistConn *conn, const PGresult *result, const char *sql);
-extern void vdist_conn_send_text(VdistConn *conn, const char *sql);
 extern void vdist_conns_quiesce(int n, VdistConn **conns, bool cancel, TimestampTz deadline);
 extern void vdist_fanout_forget(VdistConn *conn);
+
+/* wait.c */
+extern bool vdist_wait(int n, VdistConn **conns, TimestampTz deadline);
+extern void vdist_wait_forget(const VdistConn *conn);
+extern void vdist_conn_flush(VdistConn *conn);
+
+/* send.c */
+extern void vdist_conn_send(VdistConn *conn, const VdistRequest *request, uint64 generation);
+extern void vdist_conn_send_text(VdistConn *conn, const char *sql);
+extern void vdist_prepared_forget(VdistConn *conn, VdistPrepared *prepared);
+extern void vdist_prepared_forget_all(VdistConn *conn);
 
 /* spool.c */
 typedef struct VdistSpool VdistSpool;

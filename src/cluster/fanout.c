@@ -1,21 +1,15 @@
 /*
- * fanout.c: one round of requests to several shards and the one loop that waits for them. Requests
- * are pipelined: settings, BEGIN, savepoints, Parse, Bind, Execute and Sync leave in one packet and
- * are answered in one round trip. Called by fdw/, by the administration functions, copy.c and xact.c.
+ * fanout.c: one round of requests to several shards, and what comes back: errors, rows, whose they
+ * are. Sends through send.c, waits in wait.c. Called by fdw/, by the administration functions, copy.c
+ * and xact.c.
  */
 #include "cluster/cluster.h"
 
 #include "access/xact.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "portability/instr_time.h"
-#include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
-
-/* Prepared statements kept per connection. */
-#define PREPARED_MAX 128
 
 /* How long a shard may take to stop what was cancelled, before its connection is given up. */
 #define QUIESCE_MS 10000
@@ -25,20 +19,6 @@
  * shard a process and everybody some milliseconds, and the rest of a small answer is mostly there.
  */
 #define CANCEL_MS 2
-
-/*
- * A statement on a shard ends when this process was killed, even while it waits for a lock. Not a
- * start-up option, as there are systems that cannot watch a client and refuse the setting.
- */
-#define WATCH_CLIENT "SET client_connection_check_interval = '2s'"
-
-struct VdistPrepared
-{
-	const char *sql;			/* hash key */
-	dlist_node	link;
-	char		name[32];
-	bool		ready;
-};
 
 typedef struct VdistPiece
 {
@@ -72,183 +52,6 @@ struct VdistFanout
 	VdistConn **waiting;		/* scratch */
 	VdistSlot	slots[FLEXIBLE_ARRAY_MEMBER];
 };
-
-/* ---- waiting ---- */
-
-/*
- * The wait set of the last wait is kept: building one costs a system call per socket, using it again
- * costs one in all. It serves every wait whose connections are a subset of its own; when another
- * connection of the set disturbs (it has rows nobody waits for), an exact one is built.
- */
-typedef struct VdistWaitSet
-{
-	WaitEventSet *set;
-	int			n;
-	int			size;
-	VdistConn **conns;
-	uint64	   *serials;
-	WaitEvent  *events;
-} VdistWaitSet;
-
-static VdistWaitSet kept;
-
-static uint64 wait_round = 0;
-
-static void
-forget_kept(void)
-{
-	WaitEventSet *set = kept.set;
-
-	kept.set = NULL;
-	kept.n = 0;
-	if (set != NULL)
-		FreeWaitEventSet(set);
-}
-
-void
-vdist_wait_forget(const VdistConn *conn)
-{
-	int			i;
-
-	for (i = 0; i < kept.n; i++)
-		if (kept.conns[i] == conn)
-		{
-			forget_kept();
-			return;
-		}
-}
-
-static bool
-kept_serves(int n, VdistConn **conns)
-{
-	int			i,
-				j;
-
-	if (kept.set == NULL)
-		return false;
-	for (i = 0, j = 0; i < n; i++)
-	{
-		int			tries;
-
-		for (tries = 0; tries < kept.n; tries++, j++)
-		{
-			if (j >= kept.n)
-				j = 0;
-			if (kept.conns[j] == conns[i] && kept.serials[j] == conns[i]->serial)
-				break;
-		}
-		if (tries == kept.n)
-			return false;
-	}
-	return true;
-}
-
-#define wanted_events(conn) \
-	((conn)->flushing ? WL_SOCKET_READABLE | WL_SOCKET_WRITEABLE : WL_SOCKET_READABLE)
-
-/* Latch and postmaster take the first two positions, connection i position i + 2. */
-static void
-build_kept(int n, VdistConn **conns)
-{
-	int			i;
-
-	forget_kept();
-	if (kept.size < n)
-	{
-		int			size = Max(n, 16);
-
-		if (kept.conns == NULL)
-		{
-			kept.conns = MemoryContextAlloc(TopMemoryContext, size * sizeof(VdistConn *));
-			kept.serials = MemoryContextAlloc(TopMemoryContext, size * sizeof(uint64));
-			kept.events = MemoryContextAlloc(TopMemoryContext, (size + 2) * sizeof(WaitEvent));
-		}
-		else
-		{
-			kept.conns = repalloc(kept.conns, size * sizeof(VdistConn *));
-			kept.serials = repalloc(kept.serials, size * sizeof(uint64));
-			kept.events = repalloc(kept.events, (size + 2) * sizeof(WaitEvent));
-		}
-		kept.size = size;
-	}
-	kept.set = vdist_create_wait_set(n + 2);
-	AddWaitEventToSet(kept.set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
-	AddWaitEventToSet(kept.set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	for (i = 0; i < n; i++)
-	{
-		AddWaitEventToSet(kept.set, wanted_events(conns[i]), PQsocket(conns[i]->pg), NULL, conns[i]);
-		kept.conns[i] = conns[i];
-		kept.serials[i] = conns[i]->serial;
-	}
-	kept.n = n;
-}
-
-/* Send what libpq still holds. A failure shows when results are read. */
-static void
-flush_output(VdistConn *conn)
-{
-	conn->flushing = PQflush(conn->pg) == 1;
-}
-
-/*
- * Wait until something happened on one of the connections (input was then read, output sent), the
- * latch was set, or the deadline (0: none) passed; false in the last case. Does not look at
- * interrupts. Connections that broke show CONNECTION_BAD.
- */
-bool
-vdist_wait(int n, VdistConn **conns, TimestampTz deadline)
-{
-	long		timeout = -1;
-	int			nevents;
-	int			i;
-	bool		disturbed = false;
-
-	if (deadline != 0)
-	{
-		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
-		if (timeout <= 0)
-			return false;
-	}
-	for (i = 0; i < n; i++)
-		if (PQsocket(conns[i]->pg) == PGINVALID_SOCKET)
-			return true;
-
-	wait_round++;
-	for (i = 0; i < n; i++)
-		conns[i]->wait_round = wait_round;
-	if (!kept_serves(n, conns))
-		build_kept(n, conns);
-	else
-		for (i = 0; i < kept.n; i++)
-			if (kept.conns[i]->wait_round == wait_round)
-				ModifyWaitEvent(kept.set, i + 2, wanted_events(kept.conns[i]), NULL);
-
-	nevents = WaitEventSetWait(kept.set, timeout, kept.events, kept.n + 2, PG_WAIT_EXTENSION);
-	for (i = 0; i < nevents; i++)
-	{
-		VdistConn  *conn = kept.events[i].user_data;
-
-		if (kept.events[i].events & WL_LATCH_SET)
-			ResetLatch(MyLatch);
-		if (conn == NULL)
-			continue;
-		if (conn->wait_round != wait_round)
-		{
-			disturbed = true;
-			continue;
-		}
-		if (kept.events[i].events & WL_SOCKET_READABLE)
-		{
-			(void) PQconsumeInput(conn->pg);
-			conn->spoke = true;
-		}
-		if (conn->flushing)
-			flush_output(conn);
-	}
-	if (disturbed)
-		forget_kept();
-	return nevents > 0;
-}
 
 /* ---- errors ---- */
 
@@ -328,23 +131,6 @@ vdist_conn_expect(VdistConn *conn, VdistExpect expect)
 	conn->expect[conn->expect_len++] = (char) expect;
 }
 
-static void
-forget_prepared(VdistConn *conn, VdistPrepared *prepared)
-{
-	const char *sql = prepared->sql;
-
-	dlist_delete(&prepared->link);
-	hash_search(conn->prepared, &sql, HASH_REMOVE, NULL);
-	pfree(unconstify(char *, sql));
-}
-
-static void
-forget_all_prepared(VdistConn *conn)
-{
-	while (!dlist_is_empty(&conn->prepared_lru))
-		forget_prepared(conn, dlist_head_element(VdistPrepared, link, &conn->prepared_lru));
-}
-
 /* A statement that no longer fits its table, or was deallocated behind us, must not fail for ever. */
 static void
 forget_stale_statements(VdistConn *conn, const PGresult *result)
@@ -354,7 +140,7 @@ forget_stale_statements(VdistConn *conn, const PGresult *result)
 	if (state == NULL || conn->prepared == NULL ||
 		(strcmp(state, "0A000") != 0 && strcmp(state, "26000") != 0))
 		return;
-	forget_all_prepared(conn);
+	vdist_prepared_forget_all(conn);
 }
 
 /*
@@ -393,7 +179,7 @@ vdist_conn_step(VdistConn *conn, PGresult **piece)
 			/* Nobody is left to send rows. */
 			PQclear(result);
 			(void) PQputCopyEnd(conn->pg, "abandoned");
-			flush_output(conn);
+			vdist_conn_flush(conn);
 			continue;
 		}
 		if (status == PGRES_PIPELINE_SYNC)
@@ -406,7 +192,7 @@ vdist_conn_step(VdistConn *conn, PGresult **piece)
 		if (conn->failed || status == PGRES_PIPELINE_ABORTED)
 		{
 			if (expect == VDIST_EXPECT_PREPARE)
-				forget_prepared(conn, conn->preparing);
+				vdist_prepared_forget(conn, conn->preparing);
 			PQclear(result);
 			continue;
 		}
@@ -419,7 +205,7 @@ vdist_conn_step(VdistConn *conn, PGresult **piece)
 				continue;
 			}
 			if (expect == VDIST_EXPECT_PREPARE)
-				forget_prepared(conn, conn->preparing);
+				vdist_prepared_forget(conn, conn->preparing);
 			else if (expect == VDIST_EXPECT_ROWS)
 				forget_stale_statements(conn, result);
 			*piece = result;
@@ -684,203 +470,6 @@ vdist_conns_quiesce(int n, VdistConn **conns, bool cancel, TimestampTz deadline)
 	pfree(busy);
 }
 
-/* ---- sending ---- */
-
-static void
-send_failed(VdistConn *conn)
-{
-	if (PQstatus(conn->pg) == CONNECTION_BAD)
-		vdist_conn_lost(conn, NULL);
-	elog(ERROR, "could not send a statement to shard \"%s\": %s",
-		 conn->shard, pchomp(PQerrorMessage(conn->pg)));
-}
-
-static void
-send_command(VdistConn *conn, const char *sql, VdistExpect expect)
-{
-	if (!PQsendQueryParams(conn->pg, sql, 0, NULL, NULL, NULL, NULL, 0))
-		send_failed(conn);
-	vdist_conn_expect(conn, expect);
-}
-
-static void
-send_sync(VdistConn *conn)
-{
-	if (!PQpipelineSync(conn->pg))
-		send_failed(conn);
-	vdist_conn_expect(conn, VDIST_EXPECT_SYNC);
-}
-
-/*
- * Settings that changed go ahead in a segment of their own, so that a shard whose vdist does not
- * know one still runs the statement. (Inside a transaction its error would abort that; but there the
- * setting was accepted before, or the version there differs and the error says so.)
- */
-static void
-send_settings(VdistConn *conn, uint64 generation)
-{
-	int			i;
-
-	if (conn->settings == 0 && conn->depth == 0)
-	{
-		send_command(conn, WATCH_CLIENT, VDIST_EXPECT_SETTING);
-		send_sync(conn);
-	}
-	for (i = 0; i < vdist_conn_setting_count(); i++)
-	{
-		const char *sql = vdist_conn_setting(i);
-
-		if (sql == NULL)
-			continue;
-		send_command(conn, sql,
-					 conn->depth == 0 ? VDIST_EXPECT_SETTING : VDIST_EXPECT_COMMAND);
-		if (conn->depth == 0)
-			send_sync(conn);
-	}
-	conn->settings = generation;
-}
-
-static uint32
-prepared_hash(const void *key, Size keysize)
-{
-	const char *sql = *(const char *const *) key;
-
-	return hash_bytes((const unsigned char *) sql, strlen(sql));
-}
-
-static int
-prepared_match(const void *a, const void *b, Size keysize)
-{
-	return strcmp(*(const char *const *) a, *(const char *const *) b);
-}
-
-/* The prepared statement of this text; Parse is queued when the shard does not have it yet. */
-static VdistPrepared *
-prepare(VdistConn *conn, const char *sql)
-{
-	VdistPrepared *prepared;
-	bool		found;
-
-	if (conn->prepared == NULL)
-	{
-		HASHCTL		ctl = {0};
-
-		ctl.keysize = sizeof(char *);
-		ctl.entrysize = sizeof(VdistPrepared);
-		ctl.hash = prepared_hash;
-		ctl.match = prepared_match;
-		conn->prepared = hash_create("vdist prepared statements", PREPARED_MAX, &ctl,
-									 HASH_ELEM | HASH_FUNCTION | HASH_COMPARE);
-	}
-
-	/*
-	 * A table made anew under an old name, or with a new type of a column: the same text may give
-	 * other types, which a prepared statement refuses.
-	 */
-	if (conn->table_changes != vdist_table_changes)
-	{
-		if (!dlist_is_empty(&conn->prepared_lru))
-		{
-			forget_all_prepared(conn);
-			send_command(conn, "DEALLOCATE ALL", VDIST_EXPECT_COMMAND);
-		}
-		conn->table_changes = vdist_table_changes;
-	}
-
-	prepared = hash_search(conn->prepared, &sql, HASH_FIND, NULL);
-	if (prepared != NULL && prepared->ready)
-	{
-		dlist_delete(&prepared->link);
-		dlist_push_tail(&conn->prepared_lru, &prepared->link);
-		return prepared;
-	}
-	/* Its Parse was never confirmed (the wait was cancelled): take a new name. */
-	if (prepared != NULL)
-		forget_prepared(conn, prepared);
-
-	if (hash_get_num_entries(conn->prepared) >= PREPARED_MAX)
-	{
-		VdistPrepared *oldest = dlist_head_element(VdistPrepared, link, &conn->prepared_lru);
-		char		deallocate[64];
-
-		snprintf(deallocate, sizeof(deallocate), "DEALLOCATE %s", oldest->name);
-		forget_prepared(conn, oldest);
-		send_command(conn, deallocate, VDIST_EXPECT_COMMAND);
-	}
-	sql = MemoryContextStrdup(TopMemoryContext, sql);
-	prepared = hash_search(conn->prepared, &sql, HASH_ENTER, &found);
-	snprintf(prepared->name, sizeof(prepared->name), "vdist_%u", ++conn->prepared_count);
-	prepared->ready = false;
-	dlist_push_tail(&conn->prepared_lru, &prepared->link);
-	conn->preparing = prepared;
-	if (!PQsendPrepare(conn->pg, prepared->name, sql, 0, NULL))
-		send_failed(conn);
-	vdist_conn_expect(conn, VDIST_EXPECT_PREPARE);
-	return prepared;
-}
-
-static void
-send_request(VdistConn *conn, const VdistRequest *request, uint64 generation)
-{
-	VdistPrepared *prepared;
-	ListCell   *lc;
-	int			run;
-
-	conn->sql = request->sql;
-	conn->stream = request->stream;
-	conn->level = GetCurrentTransactionNestLevel();
-	if (conn->settings != generation)
-		send_settings(conn, generation);
-	foreach(lc, vdist_xact_prelude(conn))
-		send_command(conn, lfirst(lc), VDIST_EXPECT_COMMAND);
-
-	/* So that the stream can be cancelled without the transaction. Locks must not be rolled back. */
-	if (request->stream && !request->locks && conn->depth > 0)
-	{
-		send_command(conn, "SAVEPOINT vdist_stream", VDIST_EXPECT_COMMAND);
-		conn->stream_savepoint = true;
-	}
-	prepared = prepare(conn, request->sql);
-	for (run = 0; run < Max(request->runs, 1); run++)
-	{
-		int			first = run * request->nparams;
-
-		if (!PQsendQueryPrepared(conn->pg, prepared->name, request->nparams,
-								 request->nparams ? request->values + first : NULL,
-								 request->nparams ? request->lengths + first : NULL,
-								 request->formats, request->result_format))
-			send_failed(conn);
-		if (conn->stream && conn->expect_pos == conn->expect_len)
-			vdist_stream_rows(conn->pg);
-		vdist_conn_expect(conn, VDIST_EXPECT_ROWS);
-	}
-	send_sync(conn);
-	flush_output(conn);
-}
-
-/* Text by the simple protocol, transaction commands before it in the same message. */
-void
-vdist_conn_send_text(VdistConn *conn, const char *sql)
-{
-	List	   *prelude;
-	ListCell   *lc;
-	StringInfoData text;
-
-	conn->sql = sql;
-	conn->stream = false;
-	conn->level = GetCurrentTransactionNestLevel();
-	prelude = vdist_xact_prelude(conn);
-	initStringInfo(&text);
-	foreach(lc, prelude)
-		appendStringInfo(&text, "%s; ", (char *) lfirst(lc));
-	appendStringInfoString(&text, sql);
-	if (!PQexitPipelineMode(conn->pg) || !PQsendQuery(conn->pg, text.data))
-		send_failed(conn);
-	vdist_conn_expect(conn, VDIST_EXPECT_SIMPLE);
-	flush_output(conn);
-	pfree(text.data);
-}
-
 /* ---- the fan-out ---- */
 
 static void
@@ -950,7 +539,7 @@ vdist_fanout_send(int n, VdistConn **conns, const VdistRequest **requests)
 	for (i = 0; i < n; i++)
 	{
 		take_slot(fanout, i, conns[i], requests[i]);
-		send_request(conns[i], requests[i], generation);
+		vdist_conn_send(conns[i], requests[i], generation);
 	}
 	return fanout;
 }
