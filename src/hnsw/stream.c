@@ -200,7 +200,8 @@ hnsw_stream_more(HnswScan *so)
 
 /*
  * Has the search come far enough to return a row at this distance? It must have nothing nearer to
- * expand, and be as many rows ahead of what was returned as the first search was.
+ * expand, and be as many rows ahead of what was returned as the first search was, and by half of what
+ * was returned: the farther out, the more rows are reached late, and those come last.
  */
 bool
 hnsw_stream_passed(HnswScan *so, double distance)
@@ -212,7 +213,8 @@ hnsw_stream_passed(HnswScan *so, double distance)
 	nearest = hnsw_key_distance(so->frontier[0]);
 	if (so->search.meta.metric == VDIST_METRIC_COSINE)
 		nearest /= 2;
-	return distance <= nearest && so->nhits >= so->nreturned + so->search.ef;
+	return distance <= nearest &&
+		so->nhits >= so->nreturned + Max(so->search.ef, so->nreturned / 2);
 }
 
 /* A row that should have come earlier: it comes last, so that the others are in order. */
