@@ -226,6 +226,9 @@ extern int64 vdist_copy_end(VdistCopy *copy);
 /* True when the type's binary format holds nothing (such as OIDs) that differs between machines. */
 extern bool vdist_wire_binary(Oid type);
 
+/* True for regclass and the like: values name objects by an OID of this database. */
+extern bool vdist_is_reg_type(Oid type);
+
 typedef struct VdistWireOut
 {
 	int			n;

@@ -78,23 +78,7 @@ hash_is_portable(Oid typid)
 			break;
 	}
 
-	switch (base)
-	{
-		case REGCLASSOID:
-		case REGCOLLATIONOID:
-		case REGCONFIGOID:
-		case REGDICTIONARYOID:
-		case REGNAMESPACEOID:
-		case REGOPEROID:
-		case REGOPERATOROID:
-		case REGPROCOID:
-		case REGPROCEDUREOID:
-		case REGROLEOID:
-		case REGTYPEOID:
-			return false;
-		default:
-			return true;
-	}
+	return !vdist_is_reg_type(base);
 }
 
 /* Error when the column cannot be a distribution column. */

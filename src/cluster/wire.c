@@ -225,3 +225,25 @@ vdist_wire_decode(VdistWireIn *in, const PGresult *result, int row, Datum *value
 		values[target] = vdist_wire_decode_column(in, result, row, i, &isnull[target]);
 	}
 }
+
+bool
+vdist_is_reg_type(Oid type)
+{
+	switch (type)
+	{
+		case REGCLASSOID:
+		case REGCOLLATIONOID:
+		case REGCONFIGOID:
+		case REGDICTIONARYOID:
+		case REGNAMESPACEOID:
+		case REGOPEROID:
+		case REGOPERATOROID:
+		case REGPROCOID:
+		case REGPROCEDUREOID:
+		case REGROLEOID:
+		case REGTYPEOID:
+			return true;
+		default:
+			return false;
+	}
+}

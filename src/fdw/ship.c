@@ -101,29 +101,6 @@ object_known(Oid class_id, Oid object_id)
 
 /* ---- types ---- */
 
-/* Types whose values name objects by an OID of this database. */
-static bool
-is_reg_type(Oid type)
-{
-	switch (type)
-	{
-		case REGCLASSOID:
-		case REGCOLLATIONOID:
-		case REGCONFIGOID:
-		case REGDICTIONARYOID:
-		case REGNAMESPACEOID:
-		case REGOPEROID:
-		case REGOPERATOROID:
-		case REGPROCOID:
-		case REGPROCEDUREOID:
-		case REGROLEOID:
-		case REGTYPEOID:
-			return true;
-		default:
-			return false;
-	}
-}
-
 /* The columns of a distributed table exist on the shards, so their types do. */
 static bool
 is_column_type(Oid relid, Oid type)
@@ -150,7 +127,7 @@ vdist_type_known(Oid relid, Oid type)
 {
 	Oid			element;
 
-	if (is_reg_type(type) || type == RECORDOID || type == UNKNOWNOID || type == INTERNALOID)
+	if (vdist_is_reg_type(type) || type == RECORDOID || type == UNKNOWNOID || type == INTERNALOID)
 		return false;
 	if (object_known(TypeRelationId, type))
 		return true;
@@ -207,7 +184,7 @@ is_inline_const(Const *constant)
 {
 	if (constant->constisnull)
 		return true;
-	if (is_reg_type(constant->consttype))
+	if (vdist_is_reg_type(constant->consttype))
 		return DatumGetObjectId(constant->constvalue) < FirstNormalObjectId;
 	return constant->consttype == BOOLOID || constant->consttype == UNKNOWNOID;
 }
