@@ -51,7 +51,7 @@ BEGIN
   RESET enable_seqscan;
 END
 $$;
-SELECT index, share > 0.85 AS recall, ordered, complete
+SELECT index, share > 0.9 AS recall, ordered, complete
 FROM (VALUES ('h', '<->'), ('h', '<#>'), ('h', '<=>'), ('h', '<+>'), ('b', '<~>'), ('b', '<%>')) AS t (col, operator),
   found(col, operator);
 VACUUM items;

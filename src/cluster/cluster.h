@@ -127,7 +127,7 @@ extern int	vdist_conn_version(const VdistConn *conn);
  */
 extern void vdist_conn_forward(const char *name);
 
-/* ---- fanout.c: one round of requests, one wait loop ---- */
+/* ---- fanout.c: one round of requests, and what comes back ---- */
 
 /*
  * A statement for the shards. The text is the key of the per-connection cache of prepared

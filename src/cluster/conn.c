@@ -1,7 +1,7 @@
 /*
  * conn.c: one cached libpq connection per (shard, user) and backend: options, security rules,
  * connecting to all shards at once, invalidation. Called by fdw/ and by the administration
- * functions; calls the wait loop of fanout.c.
+ * functions.
  */
 #include "cluster/cluster.h"
 

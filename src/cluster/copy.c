@@ -1,6 +1,6 @@
 /*
  * copy.c: rows streamed to several shards by COPY FROM STDIN, all at once and in bounded memory.
- * Called by fdw/ (INSERT, COPY) and by create_distributed_table; uses the wait loop of fanout.c.
+ * Called by fdw/ (INSERT, COPY) and by create_distributed_table; waits in wait.c.
  */
 #include "cluster/cluster.h"
 
