@@ -23,8 +23,8 @@ SELECT rows, heap_rows, dead FROM vdist.index_info('item_l2');
 EXPLAIN (COSTS OFF) SELECT id FROM item ORDER BY embedding <-> example(7) LIMIT 5;
 
 -- a distance that only orders is not computed; one that is selected or sorted by again is
-EXPLAIN (COSTS OFF, VERBOSE) SELECT id FROM item ORDER BY embedding <-> (SELECT example(7)) LIMIT 5;
-EXPLAIN (COSTS OFF, VERBOSE) SELECT id, embedding <-> (SELECT example(7)) AS d FROM item ORDER BY embedding <-> (SELECT example(7)) LIMIT 5;
+EXPLAIN (COSTS OFF, VERBOSE) SELECT id FROM item ORDER BY embedding <-> example(7) LIMIT 5;
+EXPLAIN (COSTS OFF, VERBOSE) SELECT id, embedding <-> example(7) AS d FROM item ORDER BY embedding <-> example(7) LIMIT 5;
 EXPLAIN (COSTS OFF, VERBOSE)
 SELECT q.id, i.id FROM item q, LATERAL (SELECT id FROM item ORDER BY embedding <-> q.embedding LIMIT 2) i WHERE q.id < 3;
 
@@ -168,6 +168,15 @@ SET vdist.hnsw_ef_search = 10001;
 SELECT id FROM narrow ORDER BY embedding <-> '[1,2]' LIMIT 1;
 SELECT vdist.index_check('narrow');
 SELECT vdist.index_info('item_missing');
-EXPLAIN (COSTS OFF) SELECT count(*) FROM narrow;
+CREATE FUNCTION plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+		-- that a plan was disabled and taken all the same is said from PostgreSQL 18 on
+		CONTINUE WHEN line LIKE '%Disabled: true';
+		RETURN NEXT line;
+	END LOOP;
+END $$;
+SELECT plan('SELECT count(*) FROM narrow');
 DROP TABLE same, zero, other, unlogged, temporary, wide, narrow;
-DROP FUNCTION compare, example;
+DROP FUNCTION compare, example, plan;

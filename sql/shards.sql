@@ -26,7 +26,9 @@ GRANT USAGE ON FOREIGN SERVER s TO regress_vdist_user;
 SET ROLE regress_vdist_user;
 CREATE USER MAPPING FOR CURRENT_USER SERVER s OPTIONS ("user" 'u', password_required 'false');
 CREATE USER MAPPING FOR CURRENT_USER SERVER s OPTIONS (sslcert '/x');
+\set VERBOSITY terse
 CREATE USER MAPPING FOR CURRENT_USER SERVER s OPTIONS ("user" 'u', password 'p', sslmode 'require');
+\set VERBOSITY default
 CREATE USER MAPPING FOR CURRENT_USER SERVER s OPTIONS ("user" 'u', password 'p');
 ALTER USER MAPPING FOR CURRENT_USER SERVER s OPTIONS (ADD password_required 'false');
 RESET ROLE;

@@ -17,7 +17,8 @@
 
 /*
  * Parameters: $1 the table as text that regclass reads, $2 'shard' or 'here'. A default that draws
- * from a sequence stays here: the rows that go to a shard already have its value.
+ * from a sequence stays here: the rows that go to a shard already have its value. NOT NULL has a name
+ * from PostgreSQL 18 on; earlier ones read a name and forget it.
  */
 static const char *const columns_query =
 "SELECT format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod))"
@@ -31,7 +32,11 @@ static const char *const columns_query =
 "         WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid"
 "           AND p.refclassid = 'pg_class'::regclass))"
 "       THEN ' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid) ELSE '' END"
-"  || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END"
+"  || CASE WHEN a.attnotnull"
+"       THEN coalesce((SELECT format(' CONSTRAINT %I', k.conname) FROM pg_constraint k"
+"         WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]), '')"
+"         || ' NOT NULL'"
+"       ELSE '' END"
 " FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
 "  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
 "  LEFT JOIN pg_collation c ON c.oid = a.attcollation"
