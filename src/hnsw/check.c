@@ -54,7 +54,7 @@ open_index(Oid oid)
 	Relation	index = relation_open(oid, AccessShareLock);
 
 	if (index->rd_rel->relkind != RELKIND_INDEX ||
-		index->rd_indam->ambuild != hnsw_build)
+		index->rd_indam->amgettuple != hnsw_get_tuple)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a vdist_hnsw index", RelationGetRelationName(index))));

@@ -28,9 +28,10 @@
 /* Choosing where to begin, making the query's code. */
 #define START_COST 5.0
 
+/* The cost of a scan that looks at ef rows before it returns the first. */
 void
-hnsw_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup, Cost *total,
-		  Selectivity *selectivity, double *correlation, double *pages)
+hnsw_cost_of(double ef, PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup,
+			 Cost *total, Selectivity *selectivity, double *correlation, double *pages)
 {
 	IndexOptInfo *info = path->indexinfo;
 	GenericCosts costs = {0};
@@ -67,10 +68,18 @@ hnsw_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup, 
 		hop += uncached * random_page_cost;
 
 	/* the first row waits for ef hops; what they find costs no more */
-	first = Min((double) hnsw_ef_search, info->tuples);
+	first = Min(ef, info->tuples);
 	*startup = START_COST + first * hop;
 	*total = *startup + (info->tuples - first) * hop * STREAM_HOPS;
 	*selectivity = costs.indexSelectivity;
 	*correlation = 0;
 	*pages = first;
+}
+
+void
+hnsw_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup, Cost *total,
+		  Selectivity *selectivity, double *correlation, double *pages)
+{
+	hnsw_cost_of(hnsw_ef_search, root, path, loop_count, startup, total, selectivity, correlation,
+				 pages);
 }

@@ -346,6 +346,8 @@ typedef struct HnswScanLimits
 	int			ef;				/* rows looked at before the first is returned; 0 = hnsw_ef_search */
 	int64		rows;			/* returned before the scan ends; 0 = all */
 	double		memory;			/* bytes before searching on becomes sorting; 0 = work_mem */
+	bool		exact;			/* read and sort all rows instead of searching */
+	bool		ordered;		/* leave out rows whose distance to every query is NaN */
 } HnswScanLimits;
 
 /* Subphases of CREATE INDEX, after PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE. */
@@ -369,6 +371,9 @@ extern IndexBulkDeleteResult *hnsw_vacuum_cleanup(IndexVacuumInfo *info,
 extern void hnsw_cost(PlannerInfo *root, IndexPath *path, double loop_count,
 					  Cost *startup, Cost *total, Selectivity *selectivity,
 					  double *correlation, double *pages);
+extern void hnsw_cost_of(double ef, PlannerInfo *root, IndexPath *path, double loop_count,
+						 Cost *startup, Cost *total, Selectivity *selectivity,
+						 double *correlation, double *pages);
 extern IndexScanDesc hnsw_begin_scan(Relation index, int nkeys, int norderbys);
 extern void hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
 						int norderbys);

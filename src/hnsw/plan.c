@@ -33,7 +33,7 @@ is_hnsw(Oid index)
 	am = ((Form_pg_class) GETSTRUCT(tuple))->relam;
 	ReleaseSysCache(tuple);
 	routine = GetIndexAmRoutineByAmId(am, true);
-	result = routine != NULL && routine->ambuild == hnsw_build;
+	result = routine != NULL && routine->amgettuple == hnsw_get_tuple;
 	if (routine != NULL)
 		pfree(routine);
 	return result;

@@ -93,6 +93,8 @@ hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 	HnswHit    *hit;
 	HnswResult	result;
 
+	if (so->limits.ordered && (row->state & HNSW_ROW_UNORDERED))
+		return;
 	if (so->nhits == so->hits_size)
 	{
 		so->hits_size *= 2;
@@ -409,7 +411,8 @@ hnsw_get_tuple(IndexScanDesc scan, ScanDirection dir)
 		prepare(scan);
 		set_query(scan);
 		hnsw_search_set(&so->search, so->prepared);
-		hnsw_search_run(&so->search);
+		if (!so->limits.exact)
+			hnsw_search_run(&so->search);
 		so->phase = HNSW_SCAN_POOL;
 	}
 	scan->xs_recheckorderby = false;

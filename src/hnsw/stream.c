@@ -176,7 +176,7 @@ hnsw_stream_more(HnswScan *so)
 	uint32		number;
 	const HnswRow *row;
 
-	if (so->nfrontier == 0 || memory_used(so) > memory)
+	if (so->limits.exact || so->nfrontier == 0 || memory_used(so) > memory)
 		return false;
 
 	number = HnswKeyRow(frontier_pop(so));
@@ -309,7 +309,8 @@ sweep_page(HnswScan *so, BlockNumber block, HnswRead *read)
 		uint32		number = block * meta->rows_per_page + i;
 		const HnswRow *row = (const HnswRow *) ((char *) page + HnswRowOffset(meta, i));
 
-		if (HnswRowStateOf(row) == HNSW_ROW_LIVE && !is_known(so, number))
+		if (HnswRowStateOf(row) == HNSW_ROW_LIVE && !is_known(so, number) &&
+			!(so->limits.ordered && (row->state & HNSW_ROW_UNORDERED)))
 		{
 			HnswHit    *hit = &so->hits[so->nhits];
 			HnswResult	result;

@@ -59,41 +59,116 @@ ivfflat_options(Datum reloptions, bool validate)
 									  sizeof(IvfflatOptions), tab, lengthof(tab));
 }
 
+/* Cosine indexes of pgvector leave out zero vectors, whose distances are NaN; in ours they are the last. */
+static bool
+leaves_out_zeros(Relation index)
+{
+	return vdist_index_metric(index) == VDIST_METRIC_COSINE &&
+		vdist_index_type(index) != VDIST_BIT;
+}
+
 /*
  * A scan goes on until nobody asks for more, as vdist_hnsw's do: a condition that most rows fail would
- * leave a query without its rows otherwise. Iterative scans end where pgvector's do. Rows come in
- * the order of their distances either way, which is strict_order.
+ * leave a query without its rows otherwise. Iterative scans end where pgvector's do, after
+ * max_scan_tuples or, if that is less, with their first search. Rows come in the order of their
+ * distances either way, which is strict_order.
  */
 static void
 hnsw_names_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
 {
-	HnswScanLimits limits;
+	HnswScanLimits limits = {0};
 
+	limits.ordered = leaves_out_zeros(scan->indexRelation);
 	limits.ef = pgvector_ef_search;
-	limits.rows = pgvector_iterative_scan == PGVECTOR_ITERATIVE_OFF ? 0 : pgvector_max_scan_tuples;
+	limits.rows = pgvector_iterative_scan == PGVECTOR_ITERATIVE_OFF ? 0 :
+		Max(pgvector_max_scan_tuples, pgvector_ef_search);
 	limits.memory = pgvector_scan_mem_multiplier * work_mem * 1024.0;
 	hnsw_rescan(scan, keys, nkeys, orderbys, norderbys);
 	hnsw_limit_scan(scan, &limits);
 }
 
+static void
+hnsw_names_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup, Cost *total,
+				Selectivity *selectivity, double *correlation, double *pages)
+{
+	hnsw_cost_of(pgvector_ef_search, root, path, loop_count, startup, total, selectivity,
+				 correlation, pages);
+}
+
+static int
+ivfflat_lists(Relation index)
+{
+	IvfflatOptions *options = (IvfflatOptions *) index->rd_options;
+
+	return options ? options->lists : PGVECTOR_DEFAULT_LISTS;
+}
+
 /*
- * The share of the lists that would be read says how many rows to look at, within what suits a graph.
- * Only max_probes ends a scan: rows of lists not probed would be lost by chance, not by distance.
+ * Rows that a scan looks at before it returns the first: those of the lists that would be read, within
+ * what suits a graph. To read all lists means to find the true neighbors.
  */
+static double
+ivfflat_effort(double rows, int lists)
+{
+	if (pgvector_probes >= lists)
+		return rows;
+	return Max(HNSW_DEFAULT_EF_SEARCH,
+			   Min(ceil(rows * pgvector_probes / lists), PGVECTOR_MAX_EF_SEARCH));
+}
+
+/* Only max_probes ends a scan: rows of lists not probed would be lost by chance, not by distance. */
 static void
 ivfflat_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
 {
-	IvfflatOptions *options = (IvfflatOptions *) scan->indexRelation->rd_options;
-	double		lists = options ? options->lists : PGVECTOR_DEFAULT_LISTS;
+	int			lists = ivfflat_lists(scan->indexRelation);
 	double		rows = Max(scan->indexRelation->rd_rel->reltuples, 0);
 	HnswScanLimits limits = {0};
-	double		ef = ceil(rows * Min(pgvector_probes / lists, 1));
 
-	limits.ef = (int) Max(HNSW_DEFAULT_EF_SEARCH, Min(ef, PGVECTOR_MAX_EF_SEARCH));
-	if (pgvector_ivfflat_iterative_scan != PGVECTOR_ITERATIVE_OFF && pgvector_max_probes < lists)
-		limits.rows = (int64) ceil(rows * Max(pgvector_max_probes, pgvector_probes) / lists);
+	limits.exact = pgvector_probes >= lists;
+	limits.ordered = leaves_out_zeros(scan->indexRelation);
+	if (!limits.exact)
+	{
+		limits.ef = (int) ivfflat_effort(rows, lists);
+		if (pgvector_ivfflat_iterative_scan != PGVECTOR_ITERATIVE_OFF && pgvector_max_probes < lists)
+			limits.rows = (int64) ceil(rows * Max(pgvector_max_probes, pgvector_probes) / lists);
+	}
 	hnsw_rescan(scan, keys, nkeys, orderbys, norderbys);
 	hnsw_limit_scan(scan, &limits);
+}
+
+static void
+ivfflat_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup, Cost *total,
+			 Selectivity *selectivity, double *correlation, double *pages)
+{
+	IndexOptInfo *info = path->indexinfo;
+	int			lists = PGVECTOR_DEFAULT_LISTS;
+
+	if (!info->hypothetical)
+	{
+		Relation	index = index_open(info->indexoid, NoLock);
+
+		lists = ivfflat_lists(index);
+		index_close(index, NoLock);
+	}
+	hnsw_cost_of(ivfflat_effort(info->tuples, lists), root, path, loop_count, startup, total,
+				 selectivity, correlation, pages);
+}
+
+/*
+ * Build a graph, and say what pgvector says of too few rows, so that who looks for it finds it: there,
+ * centers of lists are found once, when the index is built.
+ */
+static IndexBuildResult *
+ivfflat_build(Relation heap, Relation index, IndexInfo *info)
+{
+	IndexBuildResult *result = hnsw_build(heap, index, info);
+
+	if (result->index_tuples < ivfflat_lists(index))
+		ereport(NOTICE,
+				(errmsg("ivfflat index created with little data"),
+				 errdetail("This will cause low recall."),
+				 errhint("Drop the index until the table has more data.")));
+	return result;
 }
 
 PG_FUNCTION_INFO_V1(vdist_pgvector_hnsw_handler);
@@ -103,6 +178,7 @@ vdist_pgvector_hnsw_handler(PG_FUNCTION_ARGS)
 	IndexAmRoutine *am = hnsw_routine();
 
 	pgvector_define_settings();
+	am->amcostestimate = hnsw_names_cost;
 	am->amrescan = hnsw_names_rescan;
 	PG_RETURN_POINTER(am);
 }
@@ -114,7 +190,9 @@ vdist_pgvector_ivfflat_handler(PG_FUNCTION_ARGS)
 	IndexAmRoutine *am = hnsw_routine();
 
 	pgvector_define_settings();
+	am->ambuild = ivfflat_build;
 	am->amoptions = ivfflat_options;
+	am->amcostestimate = ivfflat_cost;
 	am->amrescan = ivfflat_rescan;
 	PG_RETURN_POINTER(am);
 }
