@@ -182,7 +182,7 @@ typedef struct HnswRead
 	const HnswRow *row;
 } HnswRead;
 
-/* GenericXLog takes four pages a record. */
+/* A WAL record without further ado takes four pages. */
 #define HNSW_WRITE_PAGES 4
 
 /* A row that is being changed: its first page is exclusively locked. */
@@ -192,10 +192,8 @@ typedef struct HnswWrite
 	const HnswMeta *meta;
 	BlockNumber block;
 	Buffer		buffers[HNSW_WRITE_PAGES];	/* first page, then others as they are written to */
-	Page		pages[HNSW_WRITE_PAGES];
-	GenericXLogState *xlog;
-	HnswRow    *row;			/* on the first page: fields and neighbors[] alone are sure to be
-								 * here */
+	HnswRow    *row;			/* copy of what is on the first page: fields and neighbors[] alone
+								 * are sure to be here */
 } HnswWrite;
 
 /* A candidate: distance as an ordered integer, row number, and whether the row was expanded. */
@@ -294,14 +292,17 @@ extern const HnswRow *hnsw_read(HnswRead *read, Relation index, const HnswMeta *
 extern void hnsw_prefetch(Relation index, const HnswMeta *meta, uint32 number);
 extern void hnsw_read_unlock(HnswRead *read);
 extern void hnsw_read_end(HnswRead *read);
+extern Buffer hnsw_read_block(Relation index, BlockNumber block);
+extern uint32 hnsw_row_new(Relation index, const HnswMeta *meta, const HnswRow *image);
+extern void hnsw_space_found(Relation index, BlockNumber block);
+
+/* ---- write.c ---- */
+
 extern void hnsw_write_begin(HnswWrite *write, Relation index, const HnswMeta *meta,
 							 uint32 number);
 extern void hnsw_write_bytes(HnswWrite *write, Size offset, const void *bytes, Size size);
 extern void hnsw_write_end(HnswWrite *write);
 extern void hnsw_write_abort(HnswWrite *write);
-extern uint32 hnsw_row_new(Relation index, const HnswMeta *meta, const HnswRow *image);
-
-extern void hnsw_space_found(Relation index, BlockNumber block);
 
 /* ---- sample.c ---- */
 

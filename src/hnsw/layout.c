@@ -1,5 +1,5 @@
 /*
- * layout.c: pages and rows of a vdist_hnsw index: sizes, reading, changing, allocating. Calls the
+ * layout.c: pages and rows of a vdist_hnsw index: sizes, reading, allocating. Calls the
  * buffer manager, the free space map and GenericXLog; called by every other file of the folder.
  */
 #include "compat.h"
@@ -311,6 +311,15 @@ remember_block(Relation index, BlockNumber block, Buffer buffer)
 		cache->hints[block] = buffer;
 }
 
+/* Pin a graph page, looking where it was last. */
+Buffer
+hnsw_read_block(Relation index, BlockNumber block)
+{
+	bool		known;
+
+	return read_block(index, block, &known);
+}
+
 #define CACHE_LINE 64
 
 /* Longer rows are left to the processor's own prefetching, once their beginning is read. */
@@ -385,90 +394,6 @@ hnsw_read_end(HnswRead *read)
 	if (BufferIsValid(read->buffer))
 		ReleaseBuffer(read->buffer);
 	read->buffer = InvalidBuffer;
-}
-
-/* ---- changing ---- */
-
-/* Lock a row's page exclusively and begin a change, which write_end or write_abort must finish. */
-void
-hnsw_write_begin(HnswWrite *write, Relation index, const HnswMeta *meta, uint32 number)
-{
-	write->index = index;
-	write->meta = meta;
-	write->block = HnswRowBlock(meta, number);
-	write->buffers[0] = ReadBuffer(index, write->block);
-	LockBuffer(write->buffers[0], BUFFER_LOCK_EXCLUSIVE);
-	hnsw_page_check(index, write->buffers[0], HNSW_PAGE_GRAPH);
-	write->xlog = GenericXLogStart(index);
-	write->pages[0] = GenericXLogRegisterBuffer(write->xlog, write->buffers[0], 0);
-	for (int i = 1; i < HNSW_WRITE_PAGES; i++)
-		write->buffers[i] = InvalidBuffer;
-	write->row = (HnswRow *) ((char *) write->pages[0] + HnswRowOffset(meta, number));
-}
-
-/*
- * Change bytes of the row at an offset. Bytes of a wide row may be on further pages: those are locked
- * after the first page, in ascending order, and stay locked until the end; at most two of them.
- */
-void
-hnsw_write_bytes(HnswWrite *write, Size offset, const void *bytes, Size size)
-{
-	const char *from = bytes;
-
-	if (write->meta->span == 1)
-	{
-		memcpy((char *) write->row + offset, from, size);
-		return;
-	}
-	while (size > 0)
-	{
-		int			i = offset / HNSW_PAGE_ROOM;
-		Size		within = offset % HNSW_PAGE_ROOM;
-		Size		part = Min(size, HNSW_PAGE_ROOM - within);
-		int			at = 0;
-
-		if (i > 0)
-		{
-			for (at = 1; at < HNSW_WRITE_PAGES && BufferIsValid(write->buffers[at]); at++)
-				if (BufferGetBlockNumber(write->buffers[at]) == write->block + i)
-					break;
-			if (at == HNSW_WRITE_PAGES)
-				elog(ERROR, "too many pages in one change of a row");
-			if (!BufferIsValid(write->buffers[at]))
-			{
-				write->buffers[at] = ReadBuffer(write->index, write->block + i);
-				LockBuffer(write->buffers[at], BUFFER_LOCK_EXCLUSIVE);
-				hnsw_page_check(write->index, write->buffers[at], HNSW_PAGE_REST);
-				write->pages[at] = GenericXLogRegisterBuffer(write->xlog, write->buffers[at], 0);
-			}
-		}
-		memcpy((char *) write->pages[at] + HNSW_PAGE_START + within, from, part);
-		from += part;
-		offset += part;
-		size -= part;
-	}
-}
-
-static void
-write_release(HnswWrite *write)
-{
-	for (int i = HNSW_WRITE_PAGES - 1; i >= 0; i--)
-		if (BufferIsValid(write->buffers[i]))
-			UnlockReleaseBuffer(write->buffers[i]);
-}
-
-void
-hnsw_write_end(HnswWrite *write)
-{
-	GenericXLogFinish(write->xlog);
-	write_release(write);
-}
-
-void
-hnsw_write_abort(HnswWrite *write)
-{
-	GenericXLogAbort(write->xlog);
-	write_release(write);
 }
 
 /* ---- allocating ---- */
