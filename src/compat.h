@@ -136,4 +136,28 @@
 #define vdist_disable_path(path) ((void) 0)
 #endif
 
+/* 16 lets datums of a sort be had without a copy, and asks. After including utils/tuplesort.h. */
+#if PG_VERSION_NUM >= 160000
+#define vdist_tuplesort_getdatum(sort, value, isnull) \
+	tuplesort_getdatum((sort), true, false, (value), (isnull), NULL)
+#else
+#define vdist_tuplesort_getdatum(sort, value, isnull) \
+	tuplesort_getdatum((sort), true, (value), (isnull), NULL)
+#endif
+
+/*
+ * Lengthen a relation's main fork by n > 0 blocks of zeros. 16 can reserve their space on disk; before,
+ * writing the last one leaves a hole. After including storage/smgr.h.
+ */
+#if PG_VERSION_NUM >= 160000
+#define vdist_extend(relation, block, n) \
+	smgrzeroextend(RelationGetSmgr(relation), MAIN_FORKNUM, (block), (n), false)
+#else
+#define vdist_extend(relation, block, n) \
+	do { \
+		PGAlignedBlock zero = {{0}}; \
+		smgrextend(RelationGetSmgr(relation), MAIN_FORKNUM, (block) + (n) - 1, zero.data, false); \
+	} while (0)
+#endif
+
 #endif							/* VDIST_COMPAT_H */

@@ -334,7 +334,7 @@ check_heap_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 		vdist_quant_encode(&insert->own, x, own, insert->search.scratch);
 		row = hnsw_read(&check->read, index, meta, found->number);
 		if (HnswRowStateOf(row) == HNSW_ROW_LIVE &&
-			(row->hash != hnsw_hash(v) ||
+			(row->hash != hnsw_hash(v->dim, v->x) ||
 			 memcmp(HnswRowOwn(meta, row), own, meta->own_size) != 0))
 			problem(check, "heap row (%u,%u) has another vector than its row %u",
 					ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid),

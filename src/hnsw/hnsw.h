@@ -329,7 +329,7 @@ extern void hnsw_choose_neighbors(HnswInsert *insert);
 extern void hnsw_slot_distances(HnswInsert *insert, const float *x,
 								const VdistQuantQuery *query, const HnswRow *row,
 								float *distance);
-extern uint32 hnsw_hash(const Vector *v);
+extern uint32 hnsw_hash(int dim, const float *x);
 extern void hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number,
 							 const char *code, bool always);
 

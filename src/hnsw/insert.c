@@ -32,17 +32,17 @@ code_distance(const HnswMeta *meta, const float *a, const float *b)
 
 /* Equal vectors have equal hashes. */
 uint32
-hnsw_hash(const Vector *v)
+hnsw_hash(int dim, const float *x)
 {
 	uint32		hash = 0;
 
 	/* minus zero equals zero */
-	for (int i = 0; i < v->dim; i++)
+	for (int i = 0; i < dim; i++)
 	{
-		float		x = v->x[i] + 0.0f;
+		float		component = x[i] + 0.0f;
 		uint32		bits;
 
-		memcpy(&bits, &x, sizeof(bits));
+		memcpy(&bits, &component, sizeof(bits));
 		hash = hash_combine(hash, murmurhash32(bits));
 	}
 	return hash;
@@ -552,7 +552,7 @@ insert_row(HnswInsert *insert, const Vector *v, ItemPointer tid, bool unchanged)
 
 	memset(image, 0, meta->row_size);
 	image->state = HNSW_ROW_LIVE | (ordered ? 0 : HNSW_ROW_UNORDERED);
-	image->hash = hnsw_hash(v);
+	image->hash = hnsw_hash(v->dim, v->x);
 	image->more = HNSW_NO_ROW;
 	image->tids[image->ntids++] = *tid;
 	vdist_quant_encode(&insert->own, x, HnswRowOwn(meta, image), insert->search.scratch);

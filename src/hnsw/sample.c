@@ -171,8 +171,10 @@ hnsw_sample(Relation heap, Relation index, IndexInfo *info, VdistMetric metric, 
 	Sample		sample = {metric, dim};
 	double	   *sum = palloc0(sizeof(double) * dim);
 	double		deviation = 0;
+	Size		bytes;
 
-	sample.size = Min(SAMPLE_ROWS, Max(SAMPLE_BYTES / (int) sizeof(float) / dim, 256));
+	bytes = Min(SAMPLE_BYTES, maintenance_work_mem * (Size) 1024 / 2);
+	sample.size = Min(SAMPLE_ROWS, Max(bytes / sizeof(float) / dim, 256));
 	sample.vectors = palloc(sizeof(float) * dim * (Size) sample.size);
 	sample.row_context = AllocSetContextCreate(context, "vdist_hnsw sample row",
 											   ALLOCSET_DEFAULT_SIZES);

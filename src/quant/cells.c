@@ -268,7 +268,7 @@ train(VdistGraph *graph, Cells *cells)
 {
 	int			wanted = (int) ((graph->n + CELL_ROWS - 1) / CELL_ROWS);
 	int			nsample;
-	uint64_t	room = graph->params.budget / 3 / graph->record;
+	uint64_t	room = graph_room(graph) / 3 / graph->record;
 	const uint8_t **rows;
 	int		   *at;
 	bool		ok;
@@ -491,7 +491,7 @@ split(VdistGraph *graph, uint32_t position, uint32_t n)
 	uint8_t    *copies = NULL;
 	bool		ok = false;
 
-	if (graph->on_disk && (n + 1) * graph->record > graph->params.budget / 4)
+	if (graph->on_disk && (n + 1) * graph->record > graph_room(graph) / 2)
 	{
 		/* a crowd beyond memory is cut as it comes */
 		for (uint32_t done = 0; done < n; done += CELL_MAX)
@@ -592,8 +592,8 @@ copy_cells(VdistGraph *graph, int thread, uint64_t from, uint64_t to)
 static bool
 order_on_disk(VdistGraph *graph)
 {
-	uint64_t	room = graph->params.budget / 2 / graph->record + 1;
-	uint64_t	chunk = (1 << 20) / graph->record + 1;
+	uint64_t	room = graph_room(graph) / 4 * 3 / graph->record + 1;
+	uint64_t	chunk = (1 << 18) / graph->record + 1;
 	uint32_t	n = graph->n;
 	uint32_t   *position;
 	uint8_t    *out;
@@ -604,7 +604,8 @@ order_on_disk(VdistGraph *graph)
 	position = graph_alloc(graph, n, sizeof(uint32_t));
 	out = graph_alloc(graph, room, graph->record);
 	in = graph_alloc(graph, chunk, graph->record);
-	ok = position && out && in;
+	ok = position && out && in && graph_extend(graph, 1, n * (uint64_t) graph->record +
+											   n * 4 * (uint64_t) graph->params.slots);
 	for (uint32_t p = 0; ok && p < n; p++)
 		position[graph->order[p]] = p;
 	for (uint64_t first = 0; ok && first < n; first += room)
@@ -704,6 +705,7 @@ graph_make_cells(VdistGraph *graph)
 	ok = train(graph, &cells);
 	free(cells.sample);
 	free(cells.member);
+	graph_trim(graph);
 	if (ok)
 	{
 		const uint8_t **supers = graph_alloc(graph, cells.nsupers, sizeof(uint8_t *));
@@ -724,8 +726,10 @@ graph_make_cells(VdistGraph *graph)
 	free(cells.first);
 	free(cells.supers);
 	free(cells.cells);
+	graph_trim(graph);
 
 	ok = ok && place_records(graph);
+	graph_trim(graph);
 	if (ok)
 	{
 		graph->centroids = graph_alloc(graph, graph->ncells, graph->record);

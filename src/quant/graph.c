@@ -3,11 +3,12 @@
  * neighbors out. Pure C; called by hnsw/, calls encode.c, cells.c, neighbors.c and link.c.
  */
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "quant/graph.h"
 
@@ -55,7 +56,7 @@ graph_read(VdistGraph *graph, int file, void *p, size_t size, uint64_t offset)
 {
 	while (size > 0)
 	{
-		ssize_t		got = pread(graph->params.files[file], p, size < IO_MAX ? size : IO_MAX,
+		ssize_t		got = pread(graph->files[file], p, size < IO_MAX ? size : IO_MAX,
 								(off_t) offset);
 
 		if (got < 0 && errno == EINTR)
@@ -79,7 +80,7 @@ graph_write(VdistGraph *graph, int file, const void *p, size_t size, uint64_t of
 {
 	while (size > 0)
 	{
-		ssize_t		put = pwrite(graph->params.files[file], p, size < IO_MAX ? size : IO_MAX,
+		ssize_t		put = pwrite(graph->files[file], p, size < IO_MAX ? size : IO_MAX,
 								 (off_t) offset);
 
 		if (put < 0 && errno == EINTR)
@@ -98,86 +99,81 @@ graph_write(VdistGraph *graph, int file, const void *p, size_t size, uint64_t of
 	return true;
 }
 
-/* ---- threads ---- */
+bool
+graph_extend(VdistGraph *graph, int file, uint64_t size)
+{
+	if (size > graph->file_size[file])
+	{
+		graph->files[file] = graph->params.file(graph->params.arg, file, size);
+		if (graph->files[file] < 0)
+			graph_fail(graph, VDIST_GRAPH_IO_ERROR);
+		graph->file_size[file] = size;
+	}
+	return !graph_stopped(graph);
+}
 
-typedef struct Team
+/* ---- threads and memory ---- */
+
+typedef struct Phase
 {
 	VdistGraph *graph;
-	uint64_t	total;
-	int			step;
 	void		(*body) (VdistGraph *graph, int thread, uint64_t from, uint64_t to);
-} Team;
+} Phase;
 
-typedef struct Member
+static bool
+run_phase(void *arg, int thread, uint64_t from, uint64_t to)
 {
-	const Team *team;
-	int			number;
-} Member;
-
-static void
-work(const Team *team, int thread)
-{
-	VdistGraph *graph = team->graph;
+	const Phase *phase = arg;
+	VdistGraph *graph = phase->graph;
 	const VdistGraphParams *params = &graph->params;
 
-	while (!graph_stopped(graph))
+	phase->body(graph, thread, from, to);
+	if (thread == 0)
 	{
-		uint64_t	from = __atomic_fetch_add(&graph->next, (uint64_t) team->step,
-											  __ATOMIC_RELAXED);
-		uint64_t	to = from + (uint64_t) team->step;
-
-		if (from >= team->total)
-			break;
-		team->body(graph, thread, from, to < team->total ? to : team->total);
-		if (thread != 0)
-			continue;
 		graph_poll(graph);
 		if (params->progress)
 			params->progress(params->arg, __atomic_load_n(&graph->done, __ATOMIC_RELAXED),
 							 graph->n);
 	}
-}
-
-static void *
-member_main(void *arg)
-{
-	const Member *member = arg;
-
-	work(member->team, member->number);
-	return NULL;
+	return !graph_stopped(graph);
 }
 
 bool
 graph_run(VdistGraph *graph, uint64_t total, int step,
 		  void (*body) (VdistGraph *graph, int thread, uint64_t from, uint64_t to))
 {
-	Team		team = {graph, total, step, body};
-	Member		members[MAX_THREADS];
-	pthread_t	threads[MAX_THREADS];
-	int			started = 1;
-	sigset_t	all;
-	sigset_t	saved;
+	Phase		phase = {graph, body};
 
 	if (graph_stopped(graph))
 		return false;
-	graph->next = 0;
-
-	/* signals are the calling thread's business */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &saved);
-	for (; started < graph->params.threads && (uint64_t) started * step < total; started++)
-	{
-		members[started].team = &team;
-		members[started].number = started;
-		if (pthread_create(&threads[started], NULL, member_main, &members[started]) != 0)
-			break;
-	}
-	pthread_sigmask(SIG_SETMASK, &saved, NULL);
-
-	work(&team, 0);
-	for (int i = 1; i < started; i++)
-		pthread_join(threads[i], NULL);
+	vdist_team_run(graph->params.threads, total, step, run_phase, &phase);
 	return !graph_stopped(graph);
+}
+
+/*
+ * Give freed memory back to the system. The C library keeps more of it the larger the pieces were that
+ * were freed before, and each phase would come on top of what the one before it had.
+ */
+void
+graph_trim(const VdistGraph *graph)
+{
+#ifdef __GLIBC__
+	if (graph->on_disk)
+		malloc_trim(0);
+#else
+	(void) graph;
+#endif
+}
+
+size_t
+graph_room(const VdistGraph *graph)
+{
+	/* a few arrays of four bytes a row, the centroids, and lists of cells in each thread */
+	size_t		fixed = graph->n * (16 + graph->record / (CELL_ROWS / 2) +
+									(size_t) graph->params.threads / 2);
+	size_t		budget = graph->params.budget;
+
+	return budget > fixed + ROOM_MIN ? budget - fixed : ROOM_MIN;
 }
 
 /* ---- rows in ---- */
@@ -191,8 +187,8 @@ vdist_graph_create(const VdistGraphParams *params)
 	if (graph == NULL)
 		return NULL;
 	graph->params = *params;
-	if (graph->params.threads > MAX_THREADS)
-		graph->params.threads = MAX_THREADS;
+	if (graph->params.threads > VDIST_TEAM_MAX)
+		graph->params.threads = VDIST_TEAM_MAX;
 	graph->l1 = params->metric == VDIST_QUANT_L1;
 	graph->factor = graph->l1 ? 2.0f : -2.0f;
 	graph->words = (dim + 3) / 4;
@@ -203,8 +199,7 @@ vdist_graph_create(const VdistGraphParams *params)
 	if (graph->candidates > CANDIDATES_MAX)
 		graph->candidates = CANDIDATES_MAX;
 	graph->mean = malloc(sizeof(float) * dim);
-	graph->scratch = malloc(sizeof(float) * dim);
-	if (graph->mean == NULL || graph->scratch == NULL)
+	if (graph->mean == NULL)
 	{
 		vdist_graph_free(graph);
 		return NULL;
@@ -219,7 +214,6 @@ vdist_graph_free(VdistGraph *graph)
 	if (graph == NULL)
 		return;
 	free(graph->mean);
-	free(graph->scratch);
 	free(graph->records);
 	free(graph->buffer);
 	free(graph->cell_start);
@@ -257,7 +251,8 @@ spill(VdistGraph *graph)
 		graph_fail(graph, VDIST_GRAPH_NO_MEMORY);
 		return false;
 	}
-	if (!graph_write(graph, 0, graph->records, graph->n * graph->record, 0))
+	if (!graph_extend(graph, 0, graph->n * graph->record) ||
+		!graph_write(graph, 0, graph->records, graph->n * graph->record, 0))
 		return false;
 	free(graph->records);
 	graph->records = NULL;
@@ -270,21 +265,34 @@ flush(VdistGraph *graph)
 {
 	uint64_t	end = (uint64_t) graph->n * graph->record;
 
-	if (!graph_write(graph, 0, graph->buffer, graph->buffered, end - graph->buffered))
+	if (!graph_extend(graph, 0, end) ||
+		!graph_write(graph, 0, graph->buffer, graph->buffered, end - graph->buffered))
 		return false;
 	graph->buffered = 0;
 	return true;
 }
 
+size_t
+vdist_graph_record_size(const VdistGraph *graph)
+{
+	return graph->record;
+}
+
+void
+vdist_graph_encode(const VdistGraph *graph, const float *x, void *record, float *scratch)
+{
+	graph_encode(graph, x, record, scratch);
+}
+
 VdistGraphStatus
-vdist_graph_add(VdistGraph *graph, const float *x)
+vdist_graph_add(VdistGraph *graph, const void *record)
 {
 	if (!graph->on_disk && graph->n >= graph->capacity)
 	{
 		uint64_t	more = (uint64_t) graph->capacity + graph->capacity / 2 + 1024;
 		uint8_t    *records;
 
-		if (graph->params.files[0] >= 0 &&
+		if (graph->params.file != NULL &&
 			(uint64_t) graph->n * row_cost(graph) >= graph->params.budget)
 		{
 			if (!spill(graph))
@@ -293,7 +301,7 @@ vdist_graph_add(VdistGraph *graph, const float *x)
 		else
 		{
 			/* ask at the budget's end, not beyond it */
-			if (graph->params.files[0] >= 0 &&
+			if (graph->params.file != NULL &&
 				more > graph->params.budget / row_cost(graph) + 1)
 				more = graph->params.budget / row_cost(graph) + 1;
 			if (more <= graph->n)
@@ -310,30 +318,29 @@ vdist_graph_add(VdistGraph *graph, const float *x)
 	}
 	if (graph->on_disk)
 	{
-		graph_encode(graph, x, graph->buffer + graph->buffered, graph->scratch);
+		memcpy(graph->buffer + graph->buffered, record, graph->record);
 		graph->buffered += graph->record;
 		graph->n++;
 		if (graph->buffered >= BUFFER_SIZE && !flush(graph))
 			return graph->status;
 	}
 	else
-	{
-		graph_encode(graph, x, graph->records + graph->n * graph->record, graph->scratch);
-		graph->n++;
-	}
+		memcpy(graph->records + graph->n++ * graph->record, record, graph->record);
 	return VDIST_GRAPH_OK;
 }
 
 /* ---- build, and neighbors out ---- */
 
 VdistGraphStatus
-vdist_graph_build(VdistGraph *graph)
+vdist_graph_build(VdistGraph *graph, size_t budget)
 {
+	graph->params.budget = budget;
 	if (graph->on_disk)
 	{
 		flush(graph);
 		free(graph->buffer);
 		graph->buffer = NULL;
+		graph_trim(graph);
 	}
 	if (graph->n == 0 || graph_stopped(graph))
 		return graph->status;
@@ -349,10 +356,10 @@ vdist_graph_count(const VdistGraph *graph)
 	return graph->n;
 }
 
-uint32_t
-vdist_graph_row(const VdistGraph *graph, uint32_t position)
+const uint32_t *
+vdist_graph_order(const VdistGraph *graph)
 {
-	return graph->order[position];
+	return graph->order;
 }
 
 VdistGraphStatus

@@ -24,7 +24,8 @@
 /* Candidates at most. */
 #define CANDIDATES_MAX 512
 
-#define MAX_THREADS 64
+/* What a phase may count on having, beside the arrays by row, however small the budget. */
+#define ROOM_MIN ((size_t) 1 << 20)
 
 struct VdistGraph
 {
@@ -43,7 +44,8 @@ struct VdistGraph
 	bool		on_disk;
 	uint8_t    *buffer;			/* of writes to the spool file */
 	size_t		buffered;
-	float	   *scratch;
+	int			files[2];		/* descriptors */
+	uint64_t	file_size[2];
 
 	/* cells */
 	uint32_t	ncells;
@@ -63,7 +65,6 @@ struct VdistGraph
 	/* work in progress */
 	int			status;			/* the first failure */
 	int			failed_errno;
-	uint64_t	next;			/* unit of work that is claimed next */
 	uint64_t	done;			/* rows that have their neighbors */
 	void	   *work;			/* of one phase */
 };
@@ -98,6 +99,13 @@ extern void *graph_alloc(VdistGraph *graph, size_t count, size_t size);
 extern bool graph_run(VdistGraph *graph, uint64_t total, int step,
 					  void (*body) (VdistGraph *graph, int thread, uint64_t from, uint64_t to));
 
+/* Bytes of the budget that arrays by row leave to a phase of a build in files. */
+extern size_t graph_room(const VdistGraph *graph);
+
+extern void graph_trim(const VdistGraph *graph);
+
+/* Make a file so many bytes long before it is written to; in the calling thread only. */
+extern bool graph_extend(VdistGraph *graph, int file, uint64_t size);
 extern bool graph_read(VdistGraph *graph, int file, void *p, size_t size, uint64_t offset);
 extern bool graph_write(VdistGraph *graph, int file, const void *p, size_t size, uint64_t offset);
 

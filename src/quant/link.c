@@ -185,7 +185,7 @@ graph_link(VdistGraph *graph)
 {
 	Stretch		stretch = {0};
 	uint32_t   *incoming = graph_alloc(graph, graph->n, sizeof(uint32_t));
-	uint64_t	room = graph->on_disk ? graph->params.budget / 4 / sizeof(Edge) : UINT64_MAX;
+	uint64_t	room = graph->on_disk ? graph_room(graph) / 2 / sizeof(Edge) : UINT64_MAX;
 	bool		ok;
 
 	stretch.nkept = graph_alloc(graph, graph->n, 1);
@@ -218,6 +218,7 @@ graph_link(VdistGraph *graph)
 		free(stretch.edges);
 		free(stretch.edge_start);
 		free(cursor);
+		graph_trim(graph);
 		stretch.first = stretch.end;
 	}
 	free(incoming);
@@ -379,5 +380,14 @@ graph_reach(VdistGraph *graph)
 	free(w.seen);
 	free(w.stack);
 	free(w.list);
+
+	/* of no use any more, while the caller may want the memory */
+	free(graph->centroids);
+	free(graph->medoids);
+	free(graph->cell_start);
+	graph->centroids = NULL;
+	graph->medoids = NULL;
+	graph->cell_start = NULL;
+	graph_trim(graph);
 	return ok;
 }

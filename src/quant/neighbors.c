@@ -12,6 +12,9 @@
 
 #include "quant/graph.h"
 
+/* Cells that a thread can hold in memory, however little of it there is. */
+#define COPIES_MIN 32
+
 /* A copy of a cell's records, when they are on disk. */
 typedef struct Copy
 {
@@ -57,12 +60,45 @@ typedef struct Finder
 	int32_t		choose_sums[CANDIDATES_MAX];
 } Finder;
 
+/* About what a thread works with, beside copies of cells. */
+static size_t
+finder_size(const VdistGraph *graph)
+{
+	size_t		room = (size_t) graph->candidates + CELL_MAX / 2 + CELL_MAX + 16;
+
+	return CELL_MAX * room * sizeof(VdistKey) + CELL_MAX * (CELL_MAX + 16) * sizeof(int32_t) +
+		(NEAR_CELLS + CELL_MAX) * graph->record + NEAR_CELLS * CELL_MAX +
+		CELL_MAX * 8 * (size_t) graph->params.slots;
+}
+
+/* Bytes of copies that each of so many threads may hold. */
+static size_t
+copies_room(const VdistGraph *graph, int threads)
+{
+	size_t		room = graph_room(graph) / threads;
+	size_t		least = COPIES_MIN * CELL_ROWS * graph->record;
+
+	return room > finder_size(graph) + least ? room - finder_size(graph) : least;
+}
+
+/* As many threads as there is memory for: one that cannot hold the near cells misses neighbors. */
+static int
+disk_threads(const VdistGraph *graph)
+{
+	size_t		each = finder_size(graph) + COPIES_MIN * CELL_ROWS * graph->record;
+	int			threads = graph->params.threads;
+
+	while (threads > 1 && each * threads > graph_room(graph))
+		threads--;
+	return threads;
+}
+
 static bool
 prepare(VdistGraph *graph, Finder *finder)
 {
 	bool		ok;
 
-	finder->room = graph->candidates + 2 * CELL_MAX;
+	finder->room = graph->candidates + CELL_MAX / 2 + CELL_MAX + 16;
 	finder->near = graph_alloc(graph, graph->ncells, sizeof(VdistKey));
 	finder->bytes = graph_alloc(graph, graph->ncells, sizeof(uint8_t *));
 	finder->near_sums = graph_alloc(graph, graph->ncells, sizeof(int32_t));
@@ -80,7 +116,7 @@ prepare(VdistGraph *graph, Finder *finder)
 		finder->copies = graph_alloc(graph, graph->ncells, sizeof(Copy));
 		finder->copied = graph_alloc(graph, graph->ncells, sizeof(uint32_t));
 		finder->lists = graph_alloc(graph, CELL_MAX, 8 * (size_t) graph->params.slots);
-		finder->limit = graph->params.budget / 2 / graph->params.threads;
+		finder->limit = copies_room(graph, graph->params.threads);
 		ok = ok && finder->copies && finder->copied && finder->lists;
 	}
 	finder->ready = ok;
@@ -147,7 +183,7 @@ load_cell(VdistGraph *graph, Finder *finder, uint32_t cell)
 			*place = finder->copied[--finder->ncopied];
 		}
 		/* the cell's own rows and those of a few near ones are always there */
-		if (finder->used + size > finder->limit && finder->ncells >= 8)
+		if (finder->used + size > finder->limit && finder->ncells >= COPIES_MIN / 2)
 			return NULL;
 		copy->records = graph_alloc(graph, 1, size);
 		if (copy->records == NULL)
@@ -464,8 +500,9 @@ graph_find_neighbors(VdistGraph *graph)
 {
 	size_t		n = graph->n;
 	size_t		slots = (size_t) graph->params.slots;
-	Finder	   *finders = graph_alloc(graph, MAX_THREADS, sizeof(Finder));
-	bool		ok;
+	Finder	   *finders = graph_alloc(graph, VDIST_TEAM_MAX, sizeof(Finder));
+	int			threads = graph->params.threads;
+	bool		ok = true;
 
 	graph->nkept = graph_alloc(graph, n, 1);
 	graph->nfilled = graph_alloc(graph, n, 1);
@@ -474,10 +511,17 @@ graph_find_neighbors(VdistGraph *graph)
 		graph->ids = graph_alloc(graph, n * slots, sizeof(uint32_t));
 		graph->distances = graph_alloc(graph, n * slots, sizeof(float));
 	}
+	else
+	{
+		graph->params.threads = disk_threads(graph);
+		ok = graph_extend(graph, 0, n * 8 * slots);
+	}
 	graph->work = finders;
-	ok = !graph_stopped(graph) && graph_run(graph, graph->ncells, 1, find_in_cell);
-	for (int t = 0; finders && t < MAX_THREADS; t++)
+	ok = ok && !graph_stopped(graph) && graph_run(graph, graph->ncells, 1, find_in_cell);
+	graph->params.threads = threads;
+	for (int t = 0; finders && t < VDIST_TEAM_MAX; t++)
 		finish(graph, &finders[t]);
 	free(finders);
+	graph_trim(graph);
 	return ok;
 }

@@ -120,6 +120,19 @@ extern bool vdist_quant_select(VdistSimd simd);
 /* Rotate x (dim floats) in place by the one fixed pseudo-random rotation of that dimension. */
 extern void vdist_quant_rotate(int dim, float *x);
 
+/* team.c */
+
+#define VDIST_TEAM_MAX 64
+
+/* Does units from to to - 1 as one of several threads, numbered from 0; false stops all of them. */
+typedef bool (*VdistTeamBody) (void *arg, int thread, uint64_t from, uint64_t to);
+
+/*
+ * Let threads, of which the caller's is number 0, claim `step` of `total` units at a time until none
+ * is left. False when a body returned false. With a single unit or thread no other thread starts.
+ */
+extern bool vdist_team_run(int threads, uint64_t total, int step, VdistTeamBody body, void *arg);
+
 /* graph.c: a navigable graph over many vectors at once, for building an index */
 
 typedef enum VdistGraphStatus
@@ -141,10 +154,11 @@ typedef struct VdistGraphParams
 	int			slots;			/* neighbors a row has room for, at most 255 */
 	int			ef_construction;	/* twice as many nearest rows are candidates for the slots */
 	int			threads;		/* including the caller's */
-	size_t		budget;			/* bytes of memory; what does not fit goes to the files */
+	size_t		budget;			/* bytes of memory; rows that do not fit go to the files */
 	const float *mean;			/* dim floats, as for codes; copied */
 	float		range;			/* L1 only, as for codes */
-	int			files[2];		/* descriptors of two empty files, or -1: exceed the budget */
+	/* descriptor of file 0 or 1, made so many bytes long; -1: error. NULL: exceed the budget */
+	int			(*file) (void *arg, int file, uint64_t size);
 	bool		(*interrupted) (void *arg); /* asked often; true cancels. May be NULL */
 	void		(*progress) (void *arg, uint64_t done, uint64_t total); /* may be NULL */
 	void	   *arg;
@@ -155,17 +169,25 @@ typedef struct VdistGraph VdistGraph;
 /* NULL when there is no memory. */
 extern VdistGraph *vdist_graph_create(const VdistGraphParams *params);
 
-/* Add a row of dim floats; rows are numbered in the order of the calls. */
-extern VdistGraphStatus vdist_graph_add(VdistGraph *graph, const float *x);
+/* What the build keeps of a row of dim floats; any thread may encode, scratch is dim floats. */
+extern size_t vdist_graph_record_size(const VdistGraph *graph);
+extern void vdist_graph_encode(const VdistGraph *graph, const float *x, void *record,
+							   float *scratch);
 
-/* Build over all added rows. Afterwards rows have positions: neighbors are near each other. */
-extern VdistGraphStatus vdist_graph_build(VdistGraph *graph);
+/* Add a row by its record; rows are numbered in the order of the calls. */
+extern VdistGraphStatus vdist_graph_add(VdistGraph *graph, const void *record);
+
+/*
+ * Build over all added rows. Afterwards rows have positions: neighbors are near each other. budget
+ * takes the place of the first one: a build in files may use what the caller no longer needs.
+ */
+extern VdistGraphStatus vdist_graph_build(VdistGraph *graph, size_t budget);
 
 /* Rows in the graph. */
 extern uint32_t vdist_graph_count(const VdistGraph *graph);
 
-/* The number of the row at a position. */
-extern uint32_t vdist_graph_row(const VdistGraph *graph, uint32_t position);
+/* The numbers of the rows, by position. */
+extern const uint32_t *vdist_graph_order(const VdistGraph *graph);
 
 /*
  * The positions of a row's neighbors: first the *nkept ones that pruning keeps, nearest first, then

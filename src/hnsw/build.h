@@ -1,0 +1,120 @@
+/*
+ * build.h: what the files of CREATE INDEX share: build.c, equal.c, pages.c and spool.c. Nobody else
+ * includes this.
+ */
+#ifndef VDIST_HNSW_BUILD_H
+#define VDIST_HNSW_BUILD_H
+
+#include "storage/fd.h"
+
+#include "hnsw/hnsw.h"
+
+/* ---- spool.c: records of one size, in memory or, beyond a budget, in a temporary file ---- */
+
+typedef struct HnswSpool HnswSpool;
+
+/*
+ * memory: bytes that may stay in memory. When it takes more, all records move to a temporary file, of
+ * which `cache` bytes are kept; both are rough.
+ */
+extern HnswSpool *hnsw_spool_begin(Size record, Size memory, Size cache);
+extern void hnsw_spool_add(HnswSpool *spool, const void *record);
+
+/* A record by its number; valid until the next call. */
+extern const void *hnsw_spool_get(HnswSpool *spool, int64 number);
+
+/* Put record order[i] at place i, for all i; order must stay. */
+extern void hnsw_spool_arrange(HnswSpool *spool, const uint32 *order);
+extern void hnsw_spool_end(HnswSpool *spool);
+
+/* ---- build.c ---- */
+
+/* What is kept of a heap row until it is written. */
+typedef struct HnswBuildRow
+{
+	uint32		hash;
+	ItemPointerData tid;
+	bool		unordered;
+	char		own[FLEXIBLE_ARRAY_MEMBER];
+} HnswBuildRow;
+
+/* The row that a hash was last seen at. */
+typedef struct HnswBuildHash
+{
+	uint32		hash;
+	uint32		row;			/* counted from 1; 0: none */
+} HnswBuildHash;
+
+/* Heap rows that are encoded together. */
+typedef struct HnswBuildBatch
+{
+	int			n;
+	int			size;
+	float	   *x;				/* size * dim */
+	ItemPointerData *tids;
+	char	   *rows;			/* HnswBuildRow, row_size each */
+	char	   *records;		/* of the graph, record_size each */
+	float	   *scratch;		/* scratch_size floats for every thread */
+} HnswBuildBatch;
+
+typedef struct HnswBuild
+{
+	Relation	heap;
+	Relation	index;
+	HnswMeta	meta;
+	VdistQuant	own;
+	VdistQuant	code;
+	float	   *mean;
+	int			threads;
+	Size		memory;			/* maintenance_work_mem in bytes */
+	MemoryContext context;
+	MemoryContext row_context;
+
+	VdistGraph *graph;
+	Size		record_size;
+	File		files[2];		/* temporary files of the graph */
+	int			descriptors[2]; /* and for its threads; -1: none */
+	ErrorData  *error;			/* what went wrong with them */
+
+	HnswBuildBatch batch;
+	Size		row_size;		/* of a HnswBuildRow */
+	Size		scratch_size;
+	int64		heap_rows;
+
+	/* rows of the graph, in the order of the table, then by position */
+	int64		n;
+	HnswSpool  *rows;
+	HnswSpool  *codes;			/* of the rows as neighbors, by position */
+
+	/* heap rows whose vectors equal that of an earlier one */
+	HnswBuildHash *hashes;		/* open addressing */
+	uint64		nhashes;		/* a power of two */
+	HnswSpool  *duplicates;		/* HnswBuildDuplicate */
+	int64		nduplicates;
+} HnswBuild;
+
+typedef struct HnswBuildDuplicate
+{
+	uint32		row;
+	ItemPointerData tid;
+} HnswBuildDuplicate;
+
+extern void hnsw_build_check(HnswBuild *build, VdistGraphStatus status);
+
+/* ---- equal.c: rows with equal vectors ---- */
+
+extern void hnsw_equal_begin(HnswBuild *build);
+
+/* The earlier row of an equal vector, or HNSW_NO_ROW: then `row` is it from now on. */
+extern uint32 hnsw_equal_find(HnswBuild *build, uint32 hash, const char *own, uint32 row);
+extern void hnsw_equal_end(HnswBuild *build);
+
+/* ---- pages.c ---- */
+
+/* The first pages: what is known of the index before its first row. */
+extern void hnsw_write_head(Relation index, ForkNumber fork, HnswMeta *meta, const float *mean);
+
+/* All others, from the finished graph. */
+extern void hnsw_write_pages(HnswBuild *build);
+
+#endif							/* VDIST_HNSW_BUILD_H */
