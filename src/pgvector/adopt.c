@@ -1,18 +1,26 @@
 /*
- * adopt.c: lets a column change between pgvector's types and vdist's without a rewrite of its table.
- * Calls the catalog caches; called by the planner through the casts that adjust a value to its typmod.
+ * adopt.c: what a change between pgvector's types and vdist's needs beyond commands. Calls the catalogs;
+ * called by the planner through the casts that adjust a value to its typmod, and by exchange_types.
  */
 #include "compat.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/heap.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/supportnodes.h"
+#include "parser/parser.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 /* The C function that reads the typmods of a type, or NULL. */
@@ -79,4 +87,59 @@ vdist_typmod_support(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(makeRelabelType((Expr *) value, call->funcresulttype,
 									  DatumGetInt32(typmod->constvalue), call->funccollid,
 									  COERCE_IMPLICIT_CAST));
+}
+
+/*
+ * set_expression(relation, column, expression): make a plain column a generated one. There is no
+ * command for it: columns are generated from the time they are added, or, in newer versions, filled
+ * anew. Here the values are those of the expression already. Only for superusers: nobody checks it.
+ */
+PG_FUNCTION_INFO_V1(vdist_set_expression);
+Datum
+vdist_set_expression(PG_FUNCTION_ARGS)
+{
+	Oid			relation = PG_GETARG_OID(0);
+	const char *column = NameStr(*PG_GETARG_NAME(1));
+	const char *expression = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	RawColumnDefault *raw = palloc0(sizeof(RawColumnDefault));
+	RawStmt    *statement;
+	Relation	table;
+	Relation	attributes;
+	HeapTuple	tuple;
+	Form_pg_attribute attribute;
+
+	if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be superuser to make a column generated")));
+	table = table_open(relation, AccessExclusiveLock);
+	attributes = table_open(AttributeRelationId, RowExclusiveLock);
+	tuple = SearchSysCacheCopyAttName(relation, column);
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist", column,
+						RelationGetRelationName(table))));
+	attribute = (Form_pg_attribute) GETSTRUCT(tuple);
+	if (attribute->atthasdef || attribute->attidentity != '\0' || attribute->attgenerated != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("column \"%s\" of relation \"%s\" has a default", column,
+						RelationGetRelationName(table))));
+	raw->attnum = attribute->attnum;
+	raw->generated = ATTRIBUTE_GENERATED_STORED;
+	attribute->attgenerated = ATTRIBUTE_GENERATED_STORED;
+	CatalogTupleUpdate(attributes, &tuple->t_self, tuple);
+	table_close(attributes, RowExclusiveLock);
+	table_close(table, NoLock);
+	CommandCounterIncrement();
+
+	statement = linitial_node(RawStmt, raw_parser(psprintf("SELECT %s", expression),
+												  RAW_PARSE_DEFAULT));
+	raw->raw_default =
+		linitial_node(ResTarget, castNode(SelectStmt, statement->stmt)->targetList)->val;
+	table = table_open(relation, NoLock);
+	AddRelationNewConstraints(table, list_make1(raw), NIL, false, true, false, NULL);
+	table_close(table, NoLock);
+	PG_RETURN_VOID();
 }

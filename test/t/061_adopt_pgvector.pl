@@ -1,116 +1,326 @@
-# vdist.adopt_pgvector and the way back, in a database with the real pgvector.
+# vdist.adopt_pgvector and the way back, in a database with the real pgvector: nothing but the types
+# changes, whatever depends on them; who interrupts it finds the database as it was.
 use strict;
 use warnings;
 
 use Pgvector;
 use PostgreSQL::Test::Utils;
 use Test::More;
+$ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 40;
+use Time::HiRes qw(sleep);
 
 plan skip_all => 'pgvector is not installed' if !Pgvector::is_installed();
 
 my $node = Pgvector::server('both');
+$node->append_conf('postgresql.conf', 'restart_after_crash = on');
+$node->restart;
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
+
+sub fails
+{
+	my ($sql, $pattern, $name) = @_;
+	my ($out, $err) = ('', '');
+	isnt($node->psql('postgres', $sql, stdout => \$out, stderr => \$err, on_error_stop => 1), 0, $name);
+	like($err, $pattern, "$name: message");
+	return;
+}
+
+# The schema, as pg_dump tells it.
+sub dump_of
+{
+	my ($out, $err) = run_command([ 'pg_dump', '-s', '-h', $node->host, '-p', $node->port, '-d', 'postgres' ]);
+	return $out =~ s/^\\(un)?restrict .*\n?//mgr;
+}
 
 sql(<<'SQL');
 CREATE EXTENSION vector;
 CREATE ROLE reader;
-CREATE SCHEMA "odd schema";
+CREATE ROLE keeper;
+GRANT ALL ON SCHEMA public TO keeper;
+CREATE SCHEMA "odd schema" AUTHORIZATION keeper;
+GRANT USAGE ON SCHEMA "odd schema" TO reader;
+
+-- a table with all that can depend on a column
 CREATE TABLE "odd schema"."Items" (id int PRIMARY KEY, "the vector" vector(3) DEFAULT '[1,2,3]' NOT NULL,
-  plain vector CHECK (vector_dims(plain) > 1));
+  plain vector CHECK (vector_dims(plain) > 1),
+  norm float8 GENERATED ALWAYS AS (vector_norm("the vector")) STORED,
+  unit vector(3) GENERATED ALWAYS AS (l2_normalize("the vector")) STORED);
+ALTER TABLE "odd schema"."Items" ALTER plain SET STORAGE PLAIN, OWNER TO keeper;
 INSERT INTO "odd schema"."Items" SELECT i, ARRAY[i, 2, 3], ARRAY[1, i] FROM generate_series(1, 500) i;
 CREATE INDEX cosine ON "odd schema"."Items" USING hnsw ("the vector" vector_cosine_ops) WITH (m = 8);
 CREATE INDEX lists ON "odd schema"."Items" USING ivfflat ("the vector") WITH (lists = 5);
 CREATE INDEX part ON "odd schema"."Items" USING hnsw ((plain::vector(2)) vector_l2_ops) WHERE id > 10;
 CREATE INDEX ordered ON "odd schema"."Items" ("the vector");
+CREATE INDEX including ON "odd schema"."Items" (id) INCLUDE (plain) WHERE vector_norm(plain) > 3;
+CREATE INDEX units ON "odd schema"."Items" USING hnsw (unit vector_ip_ops);
 COMMENT ON INDEX "odd schema".cosine IS 'by angle';
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'too long'; END $$;
+CREATE TRIGGER long BEFORE INSERT OR UPDATE ON "odd schema"."Items" FOR EACH ROW
+  WHEN (vector_norm(NEW."the vector") > 10000) EXECUTE FUNCTION refuse();
+ALTER TABLE "odd schema"."Items" ENABLE ALWAYS TRIGGER long;
+CREATE POLICY short ON "odd schema"."Items" FOR SELECT TO reader, keeper USING (vector_norm("the vector") < 450);
+GRANT SELECT ON "odd schema"."Items" TO reader;
+
+-- views over views, and materialized ones
 CREATE VIEW near WITH (security_barrier) AS
   SELECT id, "the vector" FROM "odd schema"."Items" ORDER BY "the vector" <-> '[100.1,2,3]';
 CREATE VIEW nearest AS SELECT id FROM near LIMIT 3;
 GRANT SELECT ON nearest TO reader;
-CREATE TABLE parts (id int, v vector(2)) PARTITION BY RANGE (id);
+GRANT SELECT (id) ON near TO reader;
+COMMENT ON COLUMN near.id IS 'its id';
+CREATE MATERIALIZED VIEW means AS SELECT id % 10 AS k, avg("the vector") AS mean FROM "odd schema"."Items" GROUP BY 1;
+ALTER MATERIALIZED VIEW means OWNER TO keeper;
+GRANT SELECT ON means TO reader;
+CREATE UNIQUE INDEX means_k ON means (k);
+CREATE INDEX means_mean ON means USING hnsw ((mean::vector(3)) vector_l2_ops);
+CREATE MATERIALIZED VIEW unfilled AS SELECT mean FROM means WITH NO DATA;
+
+-- functions, and what depends on them
+CREATE FUNCTION search(q vector, k int DEFAULT 3) RETURNS TABLE (id int, distance float8) LANGUAGE sql STABLE
+  AS $$ SELECT i.id, i."the vector" <-> q FROM "odd schema"."Items" i ORDER BY i."the vector" <-> q LIMIT k $$;
+ALTER FUNCTION search OWNER TO keeper;
+REVOKE ALL ON FUNCTION search FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION search TO reader;
+COMMENT ON FUNCTION search IS 'nearest';
+CREATE FUNCTION parsed(v vector DEFAULT '[1,1,1]') RETURNS float8 LANGUAGE sql IMMUTABLE
+  BEGIN ATOMIC SELECT l2_distance(v, '[0,0,0]'); END;
+CREATE INDEX by_function ON "odd schema"."Items" (parsed("the vector"));
+CREATE VIEW via_function AS SELECT * FROM search('[100.1,2,3]', 2);
+CREATE PROCEDURE put(v vector(3)) LANGUAGE sql AS $$ INSERT INTO "odd schema"."Items" VALUES (-1, v, '[1,1]') $$;
+CREATE AGGREGATE total(halfvec) (SFUNC = halfvec_add, STYPE = halfvec);
+
+-- domains, composite types, arrays
+CREATE DOMAIN color AS vector(3) DEFAULT '[0,0,0]' NOT NULL CONSTRAINT bright CHECK (vector_norm(VALUE) < 1000);
+COMMENT ON DOMAIN color IS 'rgb';
+CREATE DOMAIN place AS vector(2);
+CREATE TABLE colors (id int, c color);
+CREATE TABLE places (id int, p place);
+CREATE FUNCTION darker(color) RETURNS color LANGUAGE sql AS 'SELECT ($1 - $1)::color';
+INSERT INTO colors SELECT i, ARRAY[i, 0, 1] FROM generate_series(1, 50) i;
+INSERT INTO places SELECT i, ARRAY[i, i] FROM generate_series(1, 50) i;
+CREATE TYPE pair AS (a vector(2), b halfvec);
+CREATE FUNCTION swap(pair) RETURNS pair LANGUAGE sql AS 'SELECT $1';
+CREATE TABLE lists (id int, vs vector[]);
+INSERT INTO lists VALUES (1, ARRAY['[1,2]', '[3]']::vector[]);
+CREATE TABLE arrays (id int, r real[]);
+INSERT INTO arrays SELECT i, ARRAY[i, 2, 3] FROM generate_series(1, 100) i;
+CREATE INDEX of_array ON arrays USING hnsw ((r::vector(3)) vector_l2_ops);
+
+-- partitions, children, keys, other types
+CREATE TABLE parts (id int, v vector(2), n float8 GENERATED ALWAYS AS (vector_norm(v)) STORED) PARTITION BY RANGE (id);
 CREATE TABLE part1 PARTITION OF parts FOR VALUES FROM (0) TO (1000);
+CREATE TABLE part2 PARTITION OF parts FOR VALUES FROM (1000) TO (2000);
+ALTER TABLE part2 ALTER v SET DEFAULT '[7,7]';
 INSERT INTO parts SELECT i, ARRAY[i, i] FROM generate_series(1, 100) i;
 CREATE INDEX ON parts USING hnsw (v vector_l2_ops);
+CREATE TABLE parent (v vector(2) CHECK (vector_norm(v) > 0));
+CREATE TABLE child (id int) INHERITS (parent);
+INSERT INTO child SELECT ARRAY[i, i], i FROM generate_series(1, 10) i;
+CREATE TABLE ones (v vector(2) UNIQUE, id vector(2) PRIMARY KEY);
+CREATE TABLE refers (id vector(2) REFERENCES ones);
+INSERT INTO ones VALUES ('[1,2]', '[3,4]');
+INSERT INTO refers VALUES ('[3,4]');
 CREATE TABLE kinds (id int, h halfvec(2), s sparsevec(3), b bit(2) DEFAULT B'01');
 INSERT INTO kinds SELECT i, ARRAY[i, 1], ARRAY[i, 0, 1]::vector::sparsevec FROM generate_series(1, 100) i;
 CREATE INDEX ON kinds (h);
-CREATE TABLE lists (id int, vs vector[]);
-INSERT INTO lists VALUES (1, ARRAY['[1,2]', '[3]']::vector[]);
-CREATE FUNCTION left_over(vector) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE INDEX kinds_b ON kinds USING hnsw (b bit_hamming_ops);
+CREATE RULE no_zeros AS ON INSERT TO kinds WHERE vector_norm(NEW.h::vector) = 0 DO INSTEAD NOTHING;
+ANALYZE;
 
 CREATE SCHEMA old;
 ALTER EXTENSION vector SET SCHEMA old;
 CREATE EXTENSION vdist;
 SQL
 
-my @tables = ('"odd schema"."Items"', 'part1', 'kinds');
-my %contents = map { $_ => sql("SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM $_ t") } @tables, 'lists';
-my %file = map { $_ => sql("SELECT pg_relation_filenode('$_')") } @tables;
+my @kept = ('"odd schema"."Items"', 'part1', 'kinds', 'child', 'ones', 'refers');
+my @tables = (@kept, 'lists', 'colors', 'places', 'arrays');
+my %contents = map { $_ => sql("SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM $_ t") } @tables;
+my %file = map { $_ => sql("SELECT pg_relation_filenode('$_')") } @kept;
+my $means = sql('SELECT md5(string_agg(t::text, $$,$$ ORDER BY k)) FROM means t');
+my $before = dump_of();
 
 sub same
 {
 	my ($when) = @_;
-	foreach my $table (@tables)
-	{
-		is(sql("SELECT pg_relation_filenode('$table')"), $file{$table}, "$when: $table was not rewritten");
-	}
-	foreach my $table (sort keys %contents)
-	{
-		is(sql("SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM $table t"),
-			$contents{$table}, "$when: rows of $table");
-	}
+	is(sql("SELECT pg_relation_filenode('$_')"), $file{$_}, "$when: $_ was not rewritten") foreach @kept;
+	is(sql("SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM $_ t"), $contents{$_}, "$when: rows of $_") foreach @tables;
+	is(sql('SELECT md5(string_agg(t::text, $$,$$ ORDER BY k)) FROM means t'), $means, "$when: rows of a materialized view");
 	is(sql('SET ROLE reader; SELECT * FROM nearest'), "100\n101\n99", "$when: the view and its privileges");
+	is(sql('SET ROLE reader; SELECT id FROM near LIMIT 1'), 100, "$when: privileges of a column");
+	fails('SET ROLE reader; SELECT "the vector" FROM near', qr/permission denied/, "$when: of another column");
+	is(sql('SET ROLE reader; SELECT count(*) FROM means'), 10, "$when: privileges of a materialized view");
 	is( sql("SET enable_seqscan = off; SELECT id FROM \"odd schema\".\"Items\" ORDER BY \"the vector\" <=> '[7,2,3]' LIMIT 1"),
 		7, "$when: the index");
 	return;
 }
 
+# ---- who may, and interruptions ----
+
+fails('SET ROLE keeper; SELECT * FROM vdist.adopt_pgvector()', qr/permission denied/, 'only for superusers');
+
+# A table that another session reads is the last whose column is to change: stop there.
+sql(q{CREATE TABLE zz (id int, v old.vector(2)); INSERT INTO zz VALUES (1, '[1,2]')});
+$before = dump_of();
+foreach my $how ('pg_cancel_backend', 'pg_terminate_backend', 'kill -9')
+{
+	my $reader = $node->background_psql('postgres');
+	$reader->query_safe('BEGIN; SELECT * FROM zz');
+	my $out = '';
+	my $adopting = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'),
+		'-c', "SELECT 'said', * FROM vdist.adopt_pgvector()" ], '<', \undef, '>', \$out, '2>&1');
+	my $waiting = q{SELECT pid FROM pg_stat_activity WHERE query LIKE '%adopt_pgvector()' AND wait_event_type = 'Lock'};
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($waiting) w") or die 'it does not wait';
+	my $pid = sql($waiting);
+	if ($how eq 'kill -9')
+	{
+		kill 'KILL', $pid;
+		$adopting->finish;
+		eval { $reader->quit };
+		foreach (1 .. 200)
+		{
+			last if system('pg_isready', '-q', '-h', $node->host, '-p', $node->port) == 0;
+			sleep 0.1;
+		}
+	}
+	else
+	{
+		sql("SELECT $how($pid)");
+		$adopting->finish;
+		$reader->quit;
+	}
+	unlike($out, qr/^said/m, "$how: nothing was done");
+	is(dump_of(), $before, "$how: all is as it was");
+}
+sql('DROP TABLE zz');
+$before = dump_of();
+is(sql("SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM $_ t"), $contents{$_}, "after interruptions: rows of $_") foreach @tables;
+
+# ---- over ----
+
 my $report = sql('SELECT object, action, command FROM vdist.adopt_pgvector()');
-like($report, qr/^table "odd schema"."Items" \("the vector", plain\)\|type changed\|$/m, 'the table');
-like($report, qr/^table public\.lists \(vs\)\|type changed, table rewritten\|$/m, 'arrays hold the type inside');
-like($report, qr/^view public\.near\|created anew\|$/m, 'the view');
-like($report, qr/^index "odd schema"\.cosine\|created anew\|$/m, 'the index');
-like($report, qr/^function public\.left_over\(old\.vector\)\|still uses it\|$/m, 'what is left is told');
-is( sql(q{SELECT atttypid::regtype, atttypmod, attnotnull, pg_get_expr(adbin, adrelid) FROM pg_attribute
-		LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-		WHERE attrelid = '"odd schema"."Items"'::regclass AND attname IN ('the vector', 'plain') ORDER BY attnum}),
-	"vector|3|t|'[1,2,3]'::vector\nvector|-1|f|", 'type, dimensions and default');
+foreach my $line (
+	'table "odd schema"."Items" ("the vector", plain, unit)|type changed|',
+	'table public.lists (vs)|type changed, table rewritten|',
+	'table public.places (p)|type changed, table rewritten|',
+	'domain public.color|created anew|',
+	'type public.pair (a, b)|type changed|',
+	'view public.near|created anew|',
+	'materialized view public.means|created anew|',
+	'index "odd schema".cosine|created anew|',
+	'index public.of_array|created anew|',
+	'function public.search(vector,integer)|created anew|',
+	'policy short on table "odd schema"."Items"|created anew|',
+	'trigger long on table "odd schema"."Items"|created anew|',
+	'constraint refers_id_fkey on table public.refers|created anew|',
+	'function public.total(old.halfvec)|still uses it|')
+{
+	like($report, qr/^\Q$line\E$/m, $line);
+}
+is(() = $report =~ /still uses it/g, 1, 'nothing else still uses it');
+
+# But for the names of schema and access methods, and which operator classes are defaults.
+sub in_words_of_vdist
+{
+	my ($text) = @_;
+	$text =~ s/^(CREATE INDEX .*) USING (?:hnsw|ivfflat) \(/$1 USING vdist_hnsw (/mg;
+	$text =~ s/^(CREATE INDEX .*) WITH \(lists='5'\)/$1/mg;
+	$text =~ s/^(CREATE INDEX .*) old\.(?:vector_l2|bit_hamming)_ops/$1/mg;
+	$text =~ s/\bold\.(?!(?:halfvec_add|halfvec\)|halfvec\n|halfvec,\n))/public./g;
+	return $text;
+}
+my $after = dump_of();
+my $expected = in_words_of_vdist($before);
+$_ =~ s/\b(old|public)(\.halfvec)/X$2/g foreach $after, $expected;
+is($after, $expected, 'the schema is the same in words of vdist');
 is(sql(q{SELECT count(*) FROM pg_cast WHERE castmethod = 'b' AND castsource = 'old.vector'::regtype}), 0, 'casts are gone');
-is( sql(q{SELECT indexdef FROM pg_indexes WHERE indexname IN ('cosine', 'lists', 'part', 'part1_v_idx') ORDER BY indexname}),
-	join("\n",
-		q{CREATE INDEX cosine ON "odd schema"."Items" USING vdist_hnsw ("the vector" vector_cosine_ops) WITH (m='8')},
-		q{CREATE INDEX lists ON "odd schema"."Items" USING vdist_hnsw ("the vector")},
-		q{CREATE INDEX part ON "odd schema"."Items" USING vdist_hnsw (((plain)::vector(2))) WHERE (id > 10)},
-		q{CREATE INDEX part1_v_idx ON public.part1 USING vdist_hnsw (v)}),
-	'indexes');
-is(sql('SELECT obj_description($$"odd schema".cosine$$::regclass)'), 'by angle', 'a comment');
-is(sql('SELECT reloptions FROM pg_class WHERE relname = $$near$$'), '{security_barrier=true}', 'options of a view');
 same('adopted');
-my ($out, $err) = ('', '');
-isnt($node->psql('postgres', 'INSERT INTO "odd schema"."Items" (id, plain) VALUES (0, $$[1]$$)', stderr => \$err), 0, 'the check holds');
-isnt($node->psql('postgres', 'UPDATE "odd schema"."Items" SET "the vector" = $$[1]$$', stderr => \$err), 0, 'and the dimensions');
+
+# what came along works
+is( sql(q{UPDATE "odd schema"."Items" SET "the vector" = '[0,3,4]' WHERE id = 1 RETURNING norm, unit}),
+	'5|[0,0.6,0.8]', 'generated columns');
+is(sql(q{INSERT INTO parts (id, v) VALUES (1500, '[3,4]') RETURNING n}), '5', 'of a partition');
+is(sql(q{INSERT INTO part2 (id) VALUES (1501) RETURNING v}), '[7,7]', 'a default of a partition');
+sql(q{UPDATE "odd schema"."Items" SET "the vector" = '[1,2,3]' WHERE id = 1; DELETE FROM parts WHERE id >= 1500});
+fails('INSERT INTO "odd schema"."Items" (id, plain) VALUES (0, $$[1]$$)', qr/Items_plain_check/, 'a check');
+fails('UPDATE "odd schema"."Items" SET "the vector" = $$[1]$$', qr/expected 3 dimensions/, 'dimensions');
+fails('UPDATE "odd schema"."Items" SET "the vector" = $$[1,2,30000]$$', qr/too long/, 'a trigger');
+fails(q{INSERT INTO colors VALUES (0, '[2000,0,0]')}, qr/bright/, 'a domain');
+fails(q{INSERT INTO ones VALUES ('[1,2]', '[5,5]')}, qr/duplicate key/, 'a unique constraint');
+fails(q{INSERT INTO refers VALUES ('[9,9]')}, qr/foreign key/, 'a foreign key');
+sql('ALTER TABLE "odd schema"."Items" ENABLE ROW LEVEL SECURITY');
+is(sql('SET ROLE reader; SELECT count(*) FROM "odd schema"."Items"'), 449, 'a policy');
+sql('ALTER TABLE "odd schema"."Items" DISABLE ROW LEVEL SECURITY');
+is(sql(q{SET ROLE reader; SELECT id FROM search('[100.1,2,3]', 2)}), "100\n101", 'a function and its privileges');
+is(sql('SELECT id FROM via_function'), "100\n101", 'a view that calls it');
+is(sql(q{SELECT parsed('[3,4,0]'), darker('[1,2,3]'), (swap(ROW('[1,2]', '[3]'))).a}), '5|[0,0,0]|[1,2]', 'other functions');
+is(sql(q{SELECT count(*) FROM pg_stats WHERE tablename = 'Items' AND attname IN ('the vector', 'plain', 'unit')}), 3, 'statistics');
+foreach my $index (qw("odd_schema".cosine "odd_schema".lists "odd_schema".part "odd_schema".units means_mean of_array kinds_b part1_v_idx))
+{
+	my $name = $index =~ s/odd_schema/odd schema/r;
+	is(sql("SELECT count(*) FROM vdist.index_check('$name', true)"), 0, "index $name is whole");
+}
+is(sql('SELECT count(*) FROM vdist.adopt_pgvector() WHERE action <> $$still uses it$$'), 0, 'a second call finds nothing to do');
 
 # ---- the way back, indexes by commands ----
 
 $report = sql('SELECT object, action, command FROM vdist.return_to_pgvector(build_indexes => false)');
-my @commands = $report =~ /\|(CREATE INDEX CONCURRENTLY .*)$/mg;
-is(scalar @commands, 5, 'commands for indexes, but not of a partitioned table');
-$node->psql('postgres', "SET search_path = old, public;\n$_", on_error_die => 1) foreach @commands;
-is( sql(q{SELECT indexdef FROM pg_indexes WHERE indexname IN ('cosine', 'part') ORDER BY indexname}),
-	join("\n",
-		q{CREATE INDEX cosine ON "odd schema"."Items" USING hnsw ("the vector" old.vector_cosine_ops) WITH (m='8')},
-		q{CREATE INDEX part ON "odd schema"."Items" USING hnsw (((plain)::old.vector(2)) old.vector_l2_ops) WHERE (id > 10)}),
-	'indexes as they were');
+my @commands = $report =~ /\|dropped, to be created by the command\|(CREATE (?:UNIQUE )?INDEX CONCURRENTLY .*)$/mg;
+is(scalar @commands, 12, 'commands for indexes, but not of a partitioned table');
+is(sql('SELECT count(*) FROM vdist.return_to_pgvector(false)'), 12, 'a second call repeats them');
+my $last = pop @commands;
+my ($other) = grep { / ordered ON / } @commands;
+@commands = grep { $_ ne $other } @commands;
+$node->psql('postgres', $_, on_error_die => 1) foreach @commands;
+is(sql('SELECT count(*) FROM vdist.return_to_pgvector(false)'), 2, 'those that are done are no more told');
+
+# A build that did not get to its end leaves an invalid index.
+{
+	my ($table) = $last =~ / ON (\S+) /;
+	my $reader = $node->background_psql('postgres');
+	$reader->query_safe("BEGIN; SELECT count(*) FROM $table; LOCK TABLE $table IN ROW EXCLUSIVE MODE");
+	fails("SET statement_timeout = '300ms'; $last", qr/canceling statement/, 'a build is cancelled');
+	$reader->quit;
+	my $command = sql(q{SELECT command FROM vdist.return_to_pgvector(false) WHERE object = 'index public.of_array'});
+	like($command, qr/^REINDEX INDEX CONCURRENTLY /, 'then it goes on by another command');
+	sql($command);
+}
+is( sql('SELECT * FROM vdist.return_to_pgvector()'),
+	'index "odd schema".ordered|created anew|', 'a call that is to build them builds what is left');
+is(sql('SELECT count(*) FROM vdist.return_to_pgvector(false)'), 0, 'and all is done');
+sql(q{COMMENT ON INDEX "odd schema".cosine IS 'by angle'});
+sql(q{DROP INDEX "odd schema".lists; CREATE INDEX lists ON "odd schema"."Items" USING ivfflat ("the vector" old.vector_l2_ops) WITH (lists = 5)});
+is(dump_of(), $before, 'all is as it was, but for the lists, which were a graph');
+sql('DROP AGGREGATE total(old.halfvec)');
 sql('DROP EXTENSION vdist; ALTER EXTENSION vector SET SCHEMA public');
 same('returned');
 
-# ---- and over, for good ----
+# ---- over, for good, while clients work ----
 
+sql(<<'SQL');
+CREATE TABLE busy (id serial PRIMARY KEY, v vector(3), norm float8 GENERATED ALWAYS AS (vector_norm(v)) STORED);
+INSERT INTO busy (v) SELECT ARRAY[i, i % 7, 1] FROM generate_series(1, 2000) i;
+CREATE INDEX ON busy USING hnsw (v vector_l2_ops);
+SQL
+my $script = "$PostgreSQL::Test::Utils::tmp_check/busy.pgbench";
+append_to_file($script, <<'SQL');
+\set n random(1, 2000)
+INSERT INTO busy (v) VALUES ('[:n,1,2]');
+SELECT id, v FROM busy ORDER BY v <-> '[:n,2,3]' LIMIT 5;
+UPDATE busy SET v = '[:n,3,4]' WHERE id = :n;
+SQL
+my $out = '';
+my $clients = IPC::Run::start([ 'pgbench', '-n', '-c', '4', '-T', '6', '-f', $script, '-h', $node->host, '-p', $node->port, 'postgres' ],
+	'>', \$out, '2>&1');
+sleep 2;
 sql('BEGIN; ALTER EXTENSION vector SET SCHEMA old; CREATE EXTENSION vdist; SELECT * FROM vdist.adopt_pgvector(); COMMIT');
-sql('DROP FUNCTION left_over; DROP EXTENSION vector');
+ok($clients->finish, 'clients see nothing of it') or diag($out);
+unlike($out, qr/aborted|ERROR/, 'no error');
+my ($done) = $out =~ /transactions actually processed: (\d+)/;
+is(sql('SELECT count(*) FROM busy'), 2000 + $done, 'all rows are there');
+is(sql(q{SELECT count(*) FROM vdist.index_check('busy_v_idx', true)}), 0, 'and in the index');
+sql('DROP TABLE busy; DROP EXTENSION vector');
 same('without pgvector');
-isnt($node->psql('postgres', 'SELECT * FROM vdist.adopt_pgvector()', stderr => \$err), 0, 'without pgvector there is nothing to adopt');
-like($err, qr/pgvector is not installed in this database.*HINT/s, 'and this is said');
+fails('SELECT * FROM vdist.adopt_pgvector()', qr/pgvector is not installed in this database.*HINT/s, 'without pgvector there is nothing to adopt');
 
 done_testing();
