@@ -77,10 +77,11 @@ quickstart: packages
 quickstart-stop:
 	@docker/local/cluster remove
 
-#: Testing (T="name ..." narrows check-regress, check-tap and check-unit down)
+#: Testing (T="name ..." narrows check-regress, -isolation, -tap and -unit down)
 #  test           everything below; installs the packages it needs
 #  check-unit     C tests of what needs no PostgreSQL, under the sanitizers
 #  check-regress  SQL tests, one server
+#  check-isolation  sessions that meet each other, step by step
 #  check-tap      tests with a coordinator and shards
 #  check-clients  of check-tap, client libraries, which it installs by apt and npm
 #  check-includes  the floors of the house: who may include whom
@@ -98,7 +99,7 @@ check-clients:
 
 unit-programs: $(UNIT_BIN)
 
-check-unit check-regress check-tap check-includes check-format:
+check-unit check-regress check-isolation check-tap check-includes check-format:
 	@T='$(T)' test/run $(@:check-%=%)
 
 #: Keeping
@@ -118,5 +119,5 @@ help:
 FORCE:
 
 .PHONY: packages install-pgvector-shim uninstall-pgvector-shim quickstart quickstart-stop test \
-	unit-programs check-clients check-unit check-regress check-tap \
-	check-includes check-format format typedefs help FORCE
+	unit-programs check-clients check-unit check-regress check-isolation \
+	check-tap check-includes check-format format typedefs help FORCE

@@ -14,6 +14,7 @@ my %suite = (
 	format => sub { 'test/check_format.pl' },
 	unit => sub { glob 'unit-programs/*' },
 	regress => sub { 'test/regress.pl' },
+	isolation => sub { 'test/regress.pl isolation' },
 	tap => sub { glob 'test/t/*.pl' },);
 
 # Servers of one test wait for each other most of the time, so two run at once; more would make
@@ -23,13 +24,13 @@ my $jobs = $ENV{VDIST_TEST_JOBS} || 2;
 my ($passed, $failed, $skipped) = (0, 0, 0);
 
 mkdir 'output';
-foreach my $name (@ARGV ? @ARGV : qw(includes format unit regress tap))
+foreach my $name (@ARGV ? @ARGV : qw(includes format unit regress isolation tap))
 {
 	my $files = $suite{$name} or die "no test suite \"$name\"\n";
 	my @tests = $files->();
 
-	# pg_regress picks its files by itself.
-	if ($ENV{T} && $name ne 'regress')
+	# pg_regress and its like pick their files by themselves.
+	if ($ENV{T} && $name !~ /^(regress|isolation)$/)
 	{
 		my @words = split ' ', $ENV{T};
 		@tests = grep {
@@ -66,7 +67,8 @@ sub start
 	return $pid if $pid;
 	open STDOUT, '>', output($test) or die $!;
 	open STDERR, '>&', \*STDOUT;
-	exec $test =~ /\.pl$/ ? ($^X, $test) : $test;
+	my ($file, @arguments) = split / /, $test;
+	exec $file =~ /\.pl$/ ? ($^X, $file, @arguments) : $file;
 	die "could not run $test: $!";
 }
 

@@ -1,30 +1,45 @@
-# regress.pl: pg_regress over sql/*.sql on a server of its own, told in TAP. Which files: those whose
-# names are words of $ENV{T}, or all. Install scripts (with -- in their names) live beside them.
+# regress.pl [isolation]: pg_regress over sql/*.sql, or pg_isolation_regress over test/specs/*.spec, on a
+# server of its own, told in TAP. Which files: those whose names are words of $ENV{T}, or all. Install
+# scripts (with -- in their names) live beside them.
 use strict;
 use warnings;
 
 $| = 1;
 
 my %wanted = map { $_ => 1 } split ' ', ($ENV{T} // '');
-my @tests = grep { !/--/ } map { m{sql/(.*)\.sql} } sort glob 'sql/*.sql';
+my $isolation = ($ARGV[0] // '') eq 'isolation';
+my $input = $isolation ? 'test' : '.';
+my $output = $isolation ? 'isolation' : 'regress';
+my $program = $ENV{PG_REGRESS};
+$program =~ s{regress/pg_regress$}{isolation/pg_isolation_regress} if $isolation;
+
+my @tests = grep { !/--/ } map { m{([^/]+)\.(?:sql|spec)$} }
+  sort glob($isolation ? 'test/specs/*.spec' : 'sql/*.sql');
 @tests = grep { $wanted{$_} } @tests if %wanted;
 if (!@tests)
 {
-	print "1..0 # SKIP no regression test\n";
+	print "1..0 # SKIP no $output test\n";
+	exit 0;
+}
+if (!-x $program)
+{
+	print "1..0 # SKIP no $program\n";
 	exit 0;
 }
 print '1..', scalar @tests, "\n";
 
-mkdir 'regress';
-open my $conf, '>', 'regress/temp.conf' or die $!;
+mkdir $output;
+open my $conf, '>', "$output/temp.conf" or die $!;
 print $conf "fsync = off\nmax_prepared_transactions = 20\n";
+# What VACUUM may remove must not depend on another one.
+print $conf "autovacuum = off\n" if $isolation;
 close $conf;
 
 my ($bindir) = split /:/, $ENV{PATH};
-open my $run, '-|', $ENV{PG_REGRESS}, "--bindir=$bindir", '--inputdir=.', '--outputdir=regress',
-  '--temp-instance=regress/instance', '--temp-config=regress/temp.conf', '--encoding=UTF8',
+open my $run, '-|', $program, "--bindir=$bindir", "--inputdir=$input", "--outputdir=$output",
+  "--temp-instance=$output/instance", "--temp-config=$output/temp.conf", '--encoding=UTF8',
   '--no-locale', '--load-extension=vdist', '--dbname=regression', @tests
-  or die "could not run pg_regress: $!";
+  or die "could not run $program: $!";
 
 # 15 says "test name ... ok   12 ms", later ones "ok 1  - name   12 ms".
 my ($n, $bad, $rest) = (0, 0, '');
@@ -43,7 +58,7 @@ while (<$run>)
 }
 if (!close($run) || $bad)
 {
-	if (open my $diffs, '<', 'regress/regression.diffs')
+	if (open my $diffs, '<', "$output/regression.diffs")
 	{
 		my @lines = <$diffs>;
 		print STDERR @lines > 300 ? (@lines[ 0 .. 299 ], "...\n") : @lines;
@@ -51,7 +66,7 @@ if (!close($run) || $bad)
 	else
 	{
 		print STDERR $rest;
-		if (open my $log, '<', 'regress/log/postmaster.log')
+		if (open my $log, '<', "$output/log/postmaster.log")
 		{
 			print STDERR <$log>;
 		}

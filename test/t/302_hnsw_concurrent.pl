@@ -1,67 +1,171 @@
 # vdist_hnsw under clients that insert, delete, update and search while VACUUM and REINDEX CONCURRENTLY
-# run. VDIST_STRESS_SECONDS makes it longer than the few seconds of the ordinary run.
+# run; then the same while backends and the whole server are killed. VDIST_STRESS_SECONDS makes each
+# part longer than the few seconds of the ordinary run, with a kill every VDIST_STRESS_KILL.
 use strict;
 use warnings;
 
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(sleep time);
+use VdistCluster;
 
-my $seconds = $ENV{VDIST_STRESS_SECONDS} // 10;
-my $dims = 16;
+my $seconds = $ENV{VDIST_STRESS_SECONDS} // 6;
+my $kill_every = $ENV{VDIST_STRESS_KILL} // ($ENV{VDIST_STRESS_SECONDS} ? 30 : 3);
+my $dims = 32;
+my @indexes = qw(item_index item_wide item_cosine);
 my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init;
-$node->append_conf('postgresql.conf', "shared_buffers = 64MB\nautovacuum = off\n");
+$node->append_conf('postgresql.conf',
+	"shared_buffers = 64MB\nautovacuum = off\nmax_wal_size = 1GB\nrestart_after_crash = on\n");
 $node->start;
+
+# Seeds are drawn so that a few come often: many equal vectors beside many different ones. The rows of
+# the second index are wider than a page.
 $node->safe_psql('postgres', qq{
 	CREATE EXTENSION vdist;
-	CREATE TABLE item (id serial PRIMARY KEY, tag integer DEFAULT 0, embedding vector($dims));
-	CREATE FUNCTION example(seed integer) RETURNS vector LANGUAGE sql IMMUTABLE AS \$\$
-	  SELECT array_agg(sin(seed * j * 0.7) + cos(seed % 31 + j))::real[]::vector FROM generate_series(1, $dims) j \$\$;
-	INSERT INTO item (embedding) SELECT example(i) FROM generate_series(1, 3000) i;
+	CREATE TABLE example (id integer PRIMARY KEY, v vector($dims));
+	INSERT INTO example SELECT i, array_agg(sin(i * j * 0.7) + cos(i % 31 + j))::real[]
+	  FROM generate_series(1, 5000) i, generate_series(1, $dims) j GROUP BY i;
+	CREATE TABLE item (id integer PRIMARY KEY, tag integer DEFAULT 0, embedding vector($dims));
+	INSERT INTO item SELECT id, 0, v FROM example WHERE id <= 3000;
 	CREATE INDEX item_index ON item USING vdist_hnsw (embedding vector_l2_ops);
+	CREATE INDEX item_wide ON item USING vdist_hnsw (embedding vector_l2_ops)
+	  WITH (m = 100, ef_construction = 200, quantization = 8) WHERE id % 4 = 0;
+	CREATE INDEX item_cosine ON item USING vdist_hnsw (embedding vector_cosine_ops);
+	ANALYZE;
 });
 
+# A search fails by itself, with a division by zero, if its rows are not in order or not distinct.
 my $script = $node->basedir . '/mix.sql';
 append_to_file($script, q{
-\set seed random(1, 1000000)
-\set id random(1, 5000)
-\set kind random(1, 8)
+\set seed random_zipfian(1, 5000, 1.1)
+\set id random(1, 6000)
+\set kind random(1, 10)
 \if :kind <= 3
-INSERT INTO item (embedding) VALUES (example(:seed)), (example(7));
+INSERT INTO item SELECT :id + i, 0, v FROM example, generate_series(0, 1) i WHERE example.id = :seed ON CONFLICT DO NOTHING;
 \elif :kind = 4
-DELETE FROM item WHERE id IN (SELECT id FROM item WHERE id >= :id ORDER BY id LIMIT 3);
+DELETE FROM item WHERE id BETWEEN :id AND :id + 3;
 \elif :kind = 5
-UPDATE item SET embedding = example(:seed) WHERE id = :id;
+UPDATE item SET embedding = v FROM example WHERE item.id = :id AND example.id = :seed;
 \elif :kind = 6
-UPDATE item SET tag = tag + 1 WHERE id = :id;
+UPDATE item SET tag = tag + 1 WHERE id BETWEEN :id AND :id + 3;
+\elif :kind = 7
+BEGIN;
+DELETE FROM item WHERE id = :id;
+INSERT INTO item SELECT :id, 1, v FROM example WHERE id = :seed ON CONFLICT DO NOTHING;
+ROLLBACK;
 \else
-SELECT id FROM item ORDER BY embedding <-> example(:seed) LIMIT 10;
+SELECT 1 / CASE WHEN bool_or(d < before) OR count(DISTINCT id) < count(*) THEN 0 ELSE 1 END
+FROM (SELECT id, d, lag(d) OVER () AS before FROM (
+  SELECT id, embedding <-> (SELECT v FROM example WHERE id = :seed) AS d FROM item
+  ORDER BY embedding <-> (SELECT v FROM example WHERE id = :seed) LIMIT 20) s OFFSET 0) s;
 \endif
 });
-my ($out, $err) = ('', '');
-my $bench = IPC::Run::start(
-	[ 'pgbench', '-n', '-c', '8', '-T', $seconds, '-f', $script, $node->connstr('postgres') ],
-	'>', \$out, '2>', \$err);
-my $end = time + $seconds - 1;
-my $rounds = 0;
-while (time < $end)
+
+my ($out, $err);
+
+sub start_clients
 {
-	$node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP on) item');
-	$node->safe_psql('postgres', 'REINDEX INDEX CONCURRENTLY item_index') if $rounds % 3 == 2;
-	$rounds++;
+	my ($time) = @_;
+	($out, $err) = ('', '');
+	return IPC::Run::start(
+		[ 'pgbench', '-n', '-c', '8', '-T', $time, '-f', $script, $node->connstr('postgres') ],
+		'>', \$out, '2>', \$err);
 }
+
+# Vacuum, and now and then reindex, until the clock says so; errors are for the log.
+sub maintain_until
+{
+	my ($end) = @_;
+	my $rounds = 0;
+	while (time < $end)
+	{
+		$node->psql('postgres', 'VACUUM (INDEX_CLEANUP on) item');
+		$node->psql('postgres', "REINDEX INDEX CONCURRENTLY $indexes[ $rounds / 3 % @indexes ]")
+		  if $rounds % 3 == 2 && time < $end;
+		$rounds++;
+	}
+	return $rounds;
+}
+
+sub problems
+{
+	return $node->safe_psql('postgres', join ';',
+		map { "SELECT '$_', * FROM vdist.index_check('$_', true)" } @indexes);
+}
+
+sub check_all
+{
+	my ($when) = @_;
+	is(problems(), '', "indexes are sound $when");
+	$node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP on) item');
+	is(problems(), '', 'also after a last vacuum');
+	foreach my $index (@indexes)
+	{
+		cmp_ok($node->safe_psql('postgres', "SELECT vdist.recall('$index')"),
+			'>', 0.95, "recall of $index");
+		is($node->safe_psql('postgres', "SELECT dead FROM vdist.index_info('$index')"),
+			'0', 'and no dead rows');
+	}
+	is( $node->safe_psql('postgres', 'SET enable_seqscan = off; SET enable_sort = off;
+		SELECT count(*) = (SELECT count(*) FROM item) FROM (SELECT id FROM item
+		  ORDER BY embedding <-> (SELECT v FROM example WHERE id = 5)) s'),
+		't', 'a scan to the end returns every row');
+	return;
+}
+
+# ---- without kills ----
+my $bench = start_clients($seconds);
+my $rounds = maintain_until(time + $seconds - 1);
 ok($bench->finish, "clients ran to the end beside $rounds vacuums") or diag $err;
 unlike($err, qr/ERROR|aborted/, 'without an error');
-is($node->safe_psql('postgres', "SELECT * FROM vdist.index_check('item_index', true)"), '',
-	'index is sound');
-$node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP on) item');
-is($node->safe_psql('postgres', "SELECT * FROM vdist.index_check('item_index', true)"), '',
-	'also after a last vacuum');
-cmp_ok($node->safe_psql('postgres', "SELECT vdist.recall('item_index')"), '>', 0.95, 'recall');
-is( $node->safe_psql('postgres', 'SET enable_seqscan = off;
-	SELECT count(*) = (SELECT count(*) FROM item) FROM (SELECT id FROM item ORDER BY embedding <-> example(5)) s'),
-	't', 'a scan to the end returns every row');
+note $out;
+check_all('after the clients');
+unlike(slurp_file($node->logfile), qr/ERROR|PANIC|FATAL/, 'nor is there one in the log');
+
+# ---- with kills: of one backend, which makes the server restart, and of the server ----
+my $kills = int($seconds / $kill_every) || 1;
+my $bad = '';
+foreach my $kill (1 .. $kills)
+{
+	my $log = -s $node->logfile;
+
+	$bench = start_clients($kill_every + 60);
+	maintain_until(time + $kill_every - 1);
+	my $maintenance = $kill % 3 == 0 ? 'REINDEX INDEX CONCURRENTLY item_index' : 'VACUUM (INDEX_CLEANUP on) item';
+	my ($mout, $merr) = ('', '');
+	my $vacuum = IPC::Run::start([ 'psql', '-Xqd', $node->connstr('postgres'), '-c', $maintenance ],
+		'>', \$mout, '2>', \$merr);
+	sleep 0.05 + rand() * 0.5;
+	if ($kill % 2)
+	{
+		my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity
+			WHERE application_name = 'pgbench' AND state = 'active' ORDER BY random() LIMIT 1");
+		kill 9, $pid if $pid;
+		$bench->finish;
+		$vacuum->finish;
+	}
+	else
+	{
+		VdistCluster::kill_node($node);
+		$bench->finish;
+		$vacuum->finish;
+		$node->start;
+	}
+	$node->poll_query_until('postgres', 'SELECT 1', '1') or die 'server does not come back';
+
+	# what an interrupted REINDEX CONCURRENTLY leaves is nobody's
+	$node->safe_psql('postgres', q{DO $$ DECLARE name regclass; BEGIN
+		FOR name IN SELECT indexrelid FROM pg_index WHERE NOT indisvalid LOOP
+		  EXECUTE 'DROP INDEX ' || name; END LOOP; END $$});
+	my $found = problems();
+	$bad .= "kill $kill: $found\n" if $found ne '';
+	$bad .= "kill $kill: $1\n"
+	  if slurp_file($node->logfile, $log) =~
+	  /((?:PANIC|ERROR)(?!:\s+canceling|:\s+could not serialize).*)/;
+}
+is($bad, '', "nothing is wrong after $kills kills");
+check_all('after the kills');
 
 done_testing();
