@@ -1,20 +1,38 @@
--- Indexes vdist_hnsw over halfvec and bit: every operator class, beside the exact order.
-CREATE TABLE items (id serial, h halfvec(24), b bit(128));
-INSERT INTO items (h, b)
+-- Indexes vdist_hnsw over halfvec, bit and sparsevec: every operator class, beside the exact order. Column w
+-- has so many dimensions that its codes are made of projections.
+CREATE TABLE items (id serial, h halfvec(24), b bit(128), s sparsevec(30), w sparsevec(1000000000));
+INSERT INTO items (h, b, s, w)
 SELECT (SELECT array_agg(sin(i * j * 0.37 + i % 20)) FROM generate_series(1, 24) AS j)::halfvec,
-  (SELECT string_agg((hashint4(i * 1000 + j / (1 + i % 7)) & 1)::text, '') FROM generate_series(1, 128) AS j)::bit(128)
+  (SELECT string_agg((hashint4(i * 1000 + j / (1 + i % 7)) & 1)::text, '') FROM generate_series(1, 128) AS j)::bit(128),
+  (SELECT array_agg(CASE WHEN (i + j) % 3 = 0 THEN sin(i * j * 0.37 + i % 20) ELSE 0 END) FROM generate_series(1, 30) AS j)::real[]::sparsevec,
+  (SELECT '{' || string_agg(format('%s:%s', (i % 20 * 31 + j) * 1000003 % 1000000000 + 1, 2 + sin(i * j * 0.37)), ',') || '}/1000000000'
+   FROM generate_series(1, 30) AS j WHERE (i + j) % 3 <> 0)::sparsevec
 FROM generate_series(1, 1500) AS i;
-INSERT INTO items (h, b) VALUES (NULL, NULL), (array_fill(0, ARRAY[24])::halfvec, repeat('0', 128)::bit(128));
+INSERT INTO items (h, b, s, w) VALUES (NULL, NULL, NULL, NULL),
+  (array_fill(0, ARRAY[24])::halfvec, repeat('0', 128)::bit(128), '{}/30', '{}/1000000000');
 CREATE INDEX items_l2 ON items USING vdist_hnsw (h);
 CREATE INDEX items_ip ON items USING vdist_hnsw (h halfvec_ip_ops);
 CREATE INDEX items_cosine ON items USING vdist_hnsw (h halfvec_cosine_ops);
 CREATE INDEX items_l1 ON items USING vdist_hnsw (h halfvec_l1_ops);
 CREATE INDEX items_hamming ON items USING vdist_hnsw (b);
 CREATE INDEX items_jaccard ON items USING vdist_hnsw (b bit_jaccard_ops);
+CREATE INDEX items_s_l2 ON items USING vdist_hnsw (s);
+CREATE INDEX items_s_ip ON items USING vdist_hnsw (s sparsevec_ip_ops);
+CREATE INDEX items_s_cosine ON items USING vdist_hnsw (s sparsevec_cosine_ops);
+CREATE INDEX items_s_l1 ON items USING vdist_hnsw (s sparsevec_l1_ops);
+CREATE INDEX items_w_l2 ON items USING vdist_hnsw (w);
+CREATE INDEX items_w_ip ON items USING vdist_hnsw (w sparsevec_ip_ops) WITH (quantization = 4);
+CREATE INDEX items_w_cosine ON items USING vdist_hnsw (w sparsevec_cosine_ops);
+-- little memory: the graph goes to files
+SET maintenance_work_mem = '1MB';
+CREATE INDEX items_w_l1 ON items USING vdist_hnsw (w sparsevec_l1_ops);
+RESET maintenance_work_mem;
+SELECT i AS index, rows, heap_rows, code_bits, own_bits
+FROM unnest(ARRAY['items_s_l2', 'items_w_l2', 'items_w_ip', 'items_w_l1']) AS i, vdist.index_info(i::regclass);
 -- rows that come later, some of them twice
-INSERT INTO items (h, b) SELECT h + array_fill(i % 2, ARRAY[24])::halfvec, b
+INSERT INTO items (h, b, s, w) SELECT h + array_fill(i % 2, ARRAY[24])::halfvec, b, s, w
 FROM items, generate_series(1, 2) AS i WHERE id <= 100;
-UPDATE items SET b = ~b WHERE id % 100 = 0;
+UPDATE items SET b = ~b, w = l2_normalize(w) WHERE id % 100 = 0;
 DELETE FROM items WHERE id % 100 = 50;
 
 -- how many of the 10 nearest of 20 rows are found, and whether they come in order
@@ -52,10 +70,24 @@ BEGIN
 END
 $$;
 SELECT index, share > 0.9 AS recall, ordered, complete
-FROM (VALUES ('h', '<->'), ('h', '<#>'), ('h', '<=>'), ('h', '<+>'), ('b', '<~>'), ('b', '<%>')) AS t (col, operator),
+FROM (VALUES ('h', '<->'), ('h', '<#>'), ('h', '<=>'), ('h', '<+>'), ('b', '<~>'), ('b', '<%>'),
+  ('s', '<->'), ('s', '<#>'), ('s', '<=>'), ('s', '<+>'), ('w', '<->'), ('w', '<#>'), ('w', '<=>'), ('w', '<+>')) AS t (col, operator),
   found(col, operator);
 VACUUM items;
 SELECT indexrelid::regclass, vdist.index_check(indexrelid, true) FROM pg_index WHERE indrelid = 'items'::regclass;
+
+SELECT vdist.recall('items_s_cosine') > 0.9 AS s, vdist.recall('items_w_l2') > 0.9 AS w,
+  vdist.recall('items_hamming') > 0.9 AS b, vdist.recall('items_l1', ARRAY[array_fill(1, ARRAY[24])::halfvec], 5) AS h;
+
+-- a zero vector has no cosine distance and comes last; NULL is as far from every row
+SET enable_seqscan = off;
+SELECT number - (SELECT count(w) FROM items) AS before_last FROM (
+  SELECT w, row_number() OVER () AS number
+  FROM (SELECT w FROM items ORDER BY w <=> (SELECT w FROM items WHERE id = 1)) AS t) AS t
+WHERE l2_norm(w) = 0;
+SELECT count(*) FROM (SELECT id FROM items ORDER BY w <=> '{}/1000000000') AS t;
+SELECT count(*) FROM (SELECT id FROM items ORDER BY w <-> NULL LIMIT 5) AS t;
+RESET enable_seqscan;
 
 -- bits of vectors, the exact order from the vectors themselves
 CREATE INDEX items_quantized ON items USING vdist_hnsw ((binary_quantize(h)::bit(24)) bit_hamming_ops);
@@ -71,9 +103,31 @@ SELECT id FROM items ORDER BY h <-> '[1,2]' LIMIT 1;
 SELECT id FROM items ORDER BY b <~> '101' LIMIT 1;
 SELECT id FROM items ORDER BY b <%> '101' LIMIT 1;
 SELECT count(*) FROM (SELECT id FROM items ORDER BY b <%> NULL LIMIT 5) AS t;
-CREATE TABLE others (h halfvec, b varbit, long bit(16001));
+SELECT id FROM items ORDER BY s <-> '{1:1}/29' LIMIT 1;
+SELECT id FROM items ORDER BY w <+> '{1:1}/30' LIMIT 1;
+INSERT INTO items (w) VALUES ('{1:1}/30');
+CREATE TABLE others (h halfvec, b varbit(10), s sparsevec);
 CREATE INDEX ON others USING vdist_hnsw (h);
 CREATE INDEX ON others USING vdist_hnsw (b);
-CREATE INDEX ON others USING vdist_hnsw (long);
+CREATE INDEX ON others USING vdist_hnsw (s);
 DROP TABLE items, others;
+
+-- the most elements that a sparsevec can have, and many bits
+CREATE TABLE wide (id serial, s sparsevec(20000), b bit(100000));
+INSERT INTO wide (s, b)
+SELECT (SELECT array_agg(CASE WHEN j % 5 = i % 5 THEN 0 ELSE sin(i + j % (3 + i)) END) FROM generate_series(1, 20000) AS j)::real[]::sparsevec,
+  (SELECT string_agg((hashint4(j / (1 + i % 7)) & 1)::text, '') FROM generate_series(1, 100000) AS j)::bit(100000)
+FROM generate_series(1, 28) AS i;
+CREATE INDEX wide_s ON wide USING vdist_hnsw (s sparsevec_cosine_ops);
+CREATE INDEX wide_hamming ON wide USING vdist_hnsw (b);
+CREATE INDEX wide_jaccard ON wide USING vdist_hnsw (b bit_jaccard_ops);
+INSERT INTO wide (s, b) SELECT s, ~b FROM wide WHERE id <= 7;
+SELECT indexrelid::regclass, vdist.index_check(indexrelid, true) FROM pg_index WHERE indrelid = 'wide'::regclass;
+SET enable_seqscan = off;
+SELECT array_agg(id) FROM (SELECT id FROM wide ORDER BY b <~> (SELECT b FROM wide WHERE id = 9) LIMIT 5) AS t;
+SELECT array_agg(id) FROM (SELECT id FROM wide ORDER BY b <%> (SELECT b FROM wide WHERE id = 9) LIMIT 5) AS t;
+SELECT array_agg(id) FROM (SELECT id FROM wide ORDER BY s <=> (SELECT s FROM wide WHERE id = 3) LIMIT 3) AS t;
+SELECT id FROM wide ORDER BY b <~> '101' LIMIT 1;
+RESET enable_seqscan;
+DROP TABLE wide;
 DROP FUNCTION found;

@@ -1165,6 +1165,47 @@ CREATE OPERATOR CLASS halfvec_l1_ops
 COMMENT ON OPERATOR CLASS halfvec_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
 COMMENT ON OPERATOR FAMILY halfvec_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
 
+CREATE FUNCTION vdist_metric_sparsevec_l2(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_sparsevec_l2(internal) IS 'index support: Euclidean distance of sparsevec';
+CREATE FUNCTION vdist_metric_sparsevec_ip(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_sparsevec_ip(internal) IS 'index support: negative inner product of sparsevec';
+CREATE FUNCTION vdist_metric_sparsevec_cosine(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_sparsevec_cosine(internal) IS 'index support: cosine distance of sparsevec';
+CREATE FUNCTION vdist_metric_sparsevec_l1(internal) RETURNS integer
+  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION vdist_metric_sparsevec_l1(internal) IS 'index support: taxicab distance of sparsevec';
+
+CREATE OPERATOR CLASS sparsevec_l2_ops
+  DEFAULT FOR TYPE sparsevec USING vdist_hnsw AS
+  OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_sparsevec_l2(internal);
+COMMENT ON OPERATOR CLASS sparsevec_l2_ops USING vdist_hnsw IS 'Euclidean distance, <->';
+COMMENT ON OPERATOR FAMILY sparsevec_l2_ops USING vdist_hnsw IS 'Euclidean distance, <->';
+
+CREATE OPERATOR CLASS sparsevec_ip_ops
+  FOR TYPE sparsevec USING vdist_hnsw AS
+  OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_sparsevec_ip(internal);
+COMMENT ON OPERATOR CLASS sparsevec_ip_ops USING vdist_hnsw IS 'negative inner product, <#>';
+COMMENT ON OPERATOR FAMILY sparsevec_ip_ops USING vdist_hnsw IS 'negative inner product, <#>';
+
+CREATE OPERATOR CLASS sparsevec_cosine_ops
+  FOR TYPE sparsevec USING vdist_hnsw AS
+  OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_sparsevec_cosine(internal);
+COMMENT ON OPERATOR CLASS sparsevec_cosine_ops USING vdist_hnsw IS 'cosine distance, <=>';
+COMMENT ON OPERATOR FAMILY sparsevec_cosine_ops USING vdist_hnsw IS 'cosine distance, <=>';
+
+CREATE OPERATOR CLASS sparsevec_l1_ops
+  FOR TYPE sparsevec USING vdist_hnsw AS
+  OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
+  FUNCTION 1 vdist_metric_sparsevec_l1(internal);
+COMMENT ON OPERATOR CLASS sparsevec_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
+COMMENT ON OPERATOR FAMILY sparsevec_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
+
 CREATE FUNCTION vdist_metric_bit_hamming(internal) RETURNS integer
   AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION vdist_metric_bit_hamming(internal) IS 'index support: Hamming distance of bit';
@@ -1201,8 +1242,7 @@ CREATE FUNCTION vdist.index_check(index regclass, heap boolean DEFAULT false)
 COMMENT ON FUNCTION vdist.index_check(regclass, boolean) IS
   'what is wrong with a vdist_hnsw index, a row a problem; with heap, compared with its table';
 
-CREATE FUNCTION vdist.recall(index regclass, queries vector[] DEFAULT NULL,
-    k integer DEFAULT 10, sample integer DEFAULT 100)
+CREATE FUNCTION vdist.recall(index regclass, queries anyarray, k integer DEFAULT 10)
   RETURNS double precision LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, @extschema@, pg_temp
 AS $$
@@ -1211,18 +1251,18 @@ DECLARE
   expression text;
   operator text;
   condition text;
-  query vector;
+  query text;
   exact text;
   correct bigint := 0;
   wanted bigint := 0;
   hits bigint;
   total bigint;
 BEGIN
-  IF k < 1 OR sample < 1 THEN
-    RAISE EXCEPTION 'k and sample must be at least 1' USING ERRCODE = 'invalid_parameter_value';
+  IF k < 1 THEN
+    RAISE EXCEPTION 'k must be at least 1' USING ERRCODE = 'invalid_parameter_value';
   END IF;
   SELECT i.indrelid::regclass, pg_get_indexdef(i.indexrelid, 1, true),
-         'OPERATOR(' || quote_ident(n.nspname) || '.' || o.oprname || ')',
+         format('OPERATOR(%I.%s) $1::%s', n.nspname, o.oprname, format_type(t.atttypid, t.atttypmod)),
          coalesce(' AND (' || pg_get_expr(i.indpred, i.indrelid) || ')', '')
     INTO relation, expression, operator, condition
     FROM pg_index i
@@ -1234,26 +1274,22 @@ BEGIN
     JOIN pg_amop a ON a.amopfamily = p.opcfamily AND a.amopstrategy = 1
     JOIN pg_operator o ON o.oid = a.amopopr
     JOIN pg_namespace n ON n.oid = o.oprnamespace
+    JOIN pg_attribute t ON t.attrelid = i.indexrelid AND t.attnum = 1
    WHERE i.indexrelid = index;
   IF NOT FOUND THEN
     RAISE EXCEPTION '"%" is not a vdist_hnsw index', index USING ERRCODE = 'wrong_object_type';
   END IF;
-  IF queries IS NULL THEN
-    EXECUTE format('SELECT array_agg(v) FROM (SELECT (%s) AS v FROM %s WHERE (%s) IS NOT NULL%s
-                    ORDER BY random() LIMIT %s) s',
-                   expression, relation, expression, condition, sample) INTO queries;
-  END IF;
-  FOREACH query IN ARRAY coalesce(queries, '{}')
+  FOREACH query IN ARRAY coalesce(queries::text[], '{}')
   LOOP
     PERFORM set_config('enable_indexscan', 'off', true);
-    EXECUTE format('SELECT max(d)::text, count(*) FROM (SELECT (%s) %s $1 AS d FROM %s
+    EXECUTE format('SELECT max(d)::text, count(*) FROM (SELECT (%s) %s AS d FROM %s
                     WHERE (%s) IS NOT NULL%s ORDER BY 1 LIMIT %s) s',
                    expression, operator, relation, expression, condition, k)
        INTO exact, total USING query;
     PERFORM set_config('enable_indexscan', 'on', true);
     PERFORM set_config('enable_seqscan', 'off', true);
-    EXECUTE format('SELECT count(*) FILTER (WHERE d <= $2::float8) FROM (SELECT (%s) %s $1 AS d
-                    FROM %s WHERE true%s ORDER BY (%s) %s $1 LIMIT %s) s',
+    EXECUTE format('SELECT count(*) FILTER (WHERE d <= $2::float8) FROM (SELECT (%s) %s AS d
+                    FROM %s WHERE true%s ORDER BY (%s) %s LIMIT %s) s',
                    expression, operator, relation, condition, expression, operator, k)
        INTO hits USING query, exact;
     PERFORM set_config('enable_seqscan', 'on', true);
@@ -1263,8 +1299,36 @@ BEGIN
   RETURN correct::float8 / nullif(wanted, 0);
 END
 $$;
-COMMENT ON FUNCTION vdist.recall(regclass, vector[], integer, integer) IS
-  'share of the k nearest rows that an index finds; without queries, a sample of the rows asks';
+COMMENT ON FUNCTION vdist.recall(regclass, anyarray, integer) IS
+  'share of the k nearest rows that an index finds, for the values in an array';
+
+CREATE FUNCTION vdist.recall(index regclass, k integer DEFAULT 10, sample integer DEFAULT 100)
+  RETURNS double precision LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, @extschema@, pg_temp
+AS $$
+DECLARE
+  relation regclass;
+  expression text;
+  condition text;
+  queries text[];
+BEGIN
+  IF sample < 1 THEN
+    RAISE EXCEPTION 'sample must be at least 1' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  SELECT i.indrelid::regclass, pg_get_indexdef(i.indexrelid, 1, true),
+         coalesce(' AND (' || pg_get_expr(i.indpred, i.indrelid) || ')', '')
+    INTO relation, expression, condition
+    FROM pg_index i WHERE i.indexrelid = index;
+  IF FOUND THEN
+    EXECUTE format('SELECT array_agg(v::text) FROM (SELECT (%s) AS v FROM %s WHERE (%s) IS NOT NULL%s
+                    ORDER BY random() LIMIT %s) s',
+                   expression, relation, expression, condition, sample) INTO queries;
+  END IF;
+  RETURN vdist.recall(index, queries, k);
+END
+$$;
+COMMENT ON FUNCTION vdist.recall(regclass, integer, integer) IS
+  'share of the k nearest rows that an index finds, for a sample of its rows';
 
 ---------------------------------------------------------------------------------------------------
 -- 3. Shards and distributed tables (schema vdist)

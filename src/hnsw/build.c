@@ -31,33 +31,34 @@
 
 /* Sizes from the options and, where they leave it open, from a sample of the table. */
 static void
-init_meta(Relation heap, Relation index, IndexInfo *info, HnswMeta *meta, float **mean)
+init_meta(Relation heap, Relation index, IndexInfo *info, VdistIndexMetric *metric,
+		  HnswMeta *meta, float **mean)
 {
 	HnswOptions *options = (HnswOptions *) index->rd_options;
 	int			m = options ? options->m : HNSW_DEFAULT_M;
 	int			ef = options ? options->ef_construction : HNSW_DEFAULT_EF_CONSTRUCTION;
 	int			bits = options ? options->quantization : 0;
-	VdistMetric metric = vdist_index_metric(index);
-	int			dim = vdist_index_dim(index);
 	float		range = 1.0f;
 
 	if (ef < 2 * m)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("ef_construction must be greater than or equal to 2 * m")));
-	*mean = palloc0(sizeof(float) * dim);
-	hnsw_sample(heap, index, info, metric, dim, *mean, &range, &bits);
-	hnsw_layout(meta, metric, dim, m, ef, bits);
+	vdist_index_metric(index, metric);
+	*mean = palloc0(sizeof(float) * metric->code_dim);
+	hnsw_sample(heap, index, info, metric, *mean, &range, &bits);
+	hnsw_layout(meta, metric->code_metric, metric->code_dim, m, ef, bits);
 	meta->range = range;
 }
 
 void
 hnsw_build_empty(Relation index)
 {
+	VdistIndexMetric metric;
 	HnswMeta	meta;
 	float	   *mean;
 
-	init_meta(NULL, index, NULL, &meta, &mean);
+	init_meta(NULL, index, NULL, &metric, &meta, &mean);
 	hnsw_write_head(index, INIT_FORKNUM, &meta, mean);
 	pfree(mean);
 }
@@ -136,7 +137,8 @@ encode_rows(void *arg, int thread, uint64_t from, uint64_t to)
 		const float *x = batch->x + i * dim;
 		HnswBuildRow *row = (HnswBuildRow *) (batch->rows + i * build->row_size);
 
-		row->hash = hnsw_hash(dim, x);
+		if (!build->metric.projected)
+			row->hash = vdist_index_hash_floats(dim, x);
 		row->tid = batch->tids[i];
 		row->unordered = !vdist_metric_prepare((VdistMetric) build->meta.metric, dim, x, prepared);
 		vdist_quant_encode(&build->own, prepared, row->own, scratch);
@@ -186,17 +188,26 @@ add_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive
 	HnswBuild  *build = arg;
 	HnswBuildBatch *batch = &build->batch;
 	MemoryContext old;
+	struct varlena *value;
+	int			dim;
 	Vector	   *v;
 
 	if (isnull[0])
 		return;
 	old = MemoryContextSwitchTo(build->row_context);
-	v = vdist_index_vector(index, values[0]);
-	if (v->dim != build->meta.dim)
+	value = vdist_detoast(values[0]);
+	dim = vdist_value_dim(build->metric.type, value);
+	if (dim != build->metric.dim)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("expected %d dimensions, not %d", build->meta.dim, v->dim)));
+				 errmsg("expected %d dimensions, not %d", build->metric.dim, dim)));
+	v = vdist_index_vector(&build->metric, value);
 	memcpy(batch->x + batch->n * (Size) v->dim, v->x, sizeof(float) * v->dim);
+
+	/* that of a projection's value, which the threads do not have */
+	if (build->metric.projected)
+		((HnswBuildRow *) (batch->rows + batch->n * build->row_size))->hash =
+			vdist_index_hash(&build->metric, value, v);
 	batch->tids[batch->n++] = *tid;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(build->row_context);
@@ -354,7 +365,7 @@ hnsw_build(Relation heap, Relation index, IndexInfo *info)
 	build->threads = build_threads(heap);
 	build->row_context = AllocSetContextCreate(build->context, "vdist_hnsw build row",
 											   ALLOCSET_DEFAULT_SIZES);
-	init_meta(heap, index, info, meta, &build->mean);
+	init_meta(heap, index, info, &build->metric, meta, &build->mean);
 	metric = vdist_metric_quant((VdistMetric) meta->metric);
 	vdist_quant_init(&build->own, metric, meta->dim, meta->own_bits, build->mean, meta->range);
 	vdist_quant_init(&build->code, metric, meta->dim, meta->code_bits, build->mean, meta->range);

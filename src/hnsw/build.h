@@ -61,6 +61,7 @@ typedef struct HnswBuild
 {
 	Relation	heap;
 	Relation	index;
+	VdistIndexMetric metric;
 	HnswMeta	meta;
 	VdistQuant	own;
 	VdistQuant	code;

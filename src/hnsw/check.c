@@ -311,7 +311,8 @@ check_heap_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 	IndexedTid	key = {*tid};
 	IndexedTid *found;
 	MemoryContext old;
-	Vector	   *v;
+	struct varlena *value;
+	int			dim;
 	const HnswRow *row;
 
 	if (isnull[0])
@@ -324,9 +325,11 @@ check_heap_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 		return;
 	}
 	old = MemoryContextSwitchTo(check->row_context);
-	v = vdist_index_vector(index, values[0]);
-	if (v->dim == meta->dim)
+	value = vdist_detoast(values[0]);
+	dim = vdist_value_dim(insert->metric.type, value);
+	if (dim == insert->metric.dim)
 	{
+		const Vector *v = vdist_index_vector(&insert->metric, value);
 		float	   *x = palloc(sizeof(float) * meta->dim);
 		char	   *own = palloc(meta->own_size);
 
@@ -334,7 +337,7 @@ check_heap_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 		vdist_quant_encode(&insert->own, x, own, insert->search.scratch);
 		row = hnsw_read(&check->read, index, meta, found->number);
 		if (HnswRowStateOf(row) == HNSW_ROW_LIVE &&
-			(row->hash != hnsw_hash(v->dim, v->x) ||
+			(row->hash != vdist_index_hash(&insert->metric, value, v) ||
 			 memcmp(HnswRowOwn(meta, row), own, meta->own_size) != 0))
 			problem(check, "heap row (%u,%u) has another vector than its row %u",
 					ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid),
@@ -343,7 +346,7 @@ check_heap_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 	}
 	else
 		problem(check, "heap row (%u,%u) has %d dimensions", ItemPointerGetBlockNumber(tid),
-				ItemPointerGetOffsetNumber(tid), v->dim);
+				ItemPointerGetOffsetNumber(tid), dim);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(check->row_context);
 }

@@ -68,8 +68,8 @@ typedef struct HnswMeta
 {
 	uint32		magic;
 	uint32		version;
-	uint16		metric;			/* VdistMetric */
-	uint16		dim;
+	uint16		metric;			/* VdistMetric of the vectors that codes are made of */
+	uint16		dim;			/* theirs */
 	uint16		m;
 	uint16		ef_construction;
 	uint8		code_bits;		/* of the neighbors' codes */
@@ -260,6 +260,7 @@ typedef struct HnswCandidate
 typedef struct HnswInsert
 {
 	HnswSearch	search;
+	VdistIndexMetric metric;
 	HnswMeta	meta;
 	VdistQuant	own;
 	VdistQuant	code;
@@ -306,8 +307,8 @@ extern void hnsw_write_abort(HnswWrite *write);
 
 /* ---- sample.c ---- */
 
-extern void hnsw_sample(Relation heap, Relation index, IndexInfo *info, VdistMetric metric,
-						int dim, float *mean, float *range, int *bits);
+extern void hnsw_sample(Relation heap, Relation index, IndexInfo *info,
+						const VdistIndexMetric *source, float *mean, float *range, int *bits);
 
 /* ---- graph.c ---- */
 
@@ -329,7 +330,6 @@ extern void hnsw_choose_neighbors(HnswInsert *insert);
 extern void hnsw_slot_distances(HnswInsert *insert, const float *x,
 								const VdistQuantQuery *query, const HnswRow *row,
 								float *distance);
-extern uint32 hnsw_hash(int dim, const float *x);
 extern void hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number,
 							 const char *code, bool always);
 

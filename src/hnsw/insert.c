@@ -10,7 +10,6 @@
 #include <math.h>
 
 #include "access/tableam.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
@@ -28,24 +27,6 @@ code_distance(const HnswMeta *meta, const float *a, const float *b)
 	if (meta->metric == VDIST_METRIC_L1)
 		return vdist_kernel->l1(meta->dim, a, b);
 	return vdist_kernel->l2_squared(meta->dim, a, b);
-}
-
-/* Equal vectors have equal hashes. */
-uint32
-hnsw_hash(int dim, const float *x)
-{
-	uint32		hash = 0;
-
-	/* minus zero equals zero */
-	for (int i = 0; i < dim; i++)
-	{
-		float		component = x[i] + 0.0f;
-		uint32		bits;
-
-		memcpy(&bits, &component, sizeof(bits));
-		hash = hash_combine(hash, murmurhash32(bits));
-	}
-	return hash;
 }
 
 static bool
@@ -505,10 +486,13 @@ hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number, const char
 HnswInsert *
 hnsw_insert_begin(Relation index)
 {
-	const HnswCache *cache = hnsw_cache(index);
 	HnswInsert *insert = palloc0(sizeof(HnswInsert));
+	const HnswCache *cache;
 
+	vdist_index_metric(index, &insert->metric);
+	cache = hnsw_cache(index);
 	insert->meta = cache->meta;
+	vdist_index_check_dim(index, &insert->metric, insert->meta.dim);
 	insert->own = cache->own;
 	insert->code = cache->code;
 	insert->mean = palloc(sizeof(float) * insert->meta.dim);
@@ -540,11 +524,12 @@ search_neighbors(HnswInsert *insert, const float *x, int ef)
 }
 
 static void
-insert_row(HnswInsert *insert, const Vector *v, ItemPointer tid, bool unchanged)
+insert_row(HnswInsert *insert, struct varlena *value, ItemPointer tid, bool unchanged)
 {
 	Relation	index = insert->search.index;
 	const HnswMeta *meta = &insert->meta;
 	HnswRow    *image = insert->image;
+	const Vector *v = vdist_index_vector(&insert->metric, value);
 	float	   *x = palloc(sizeof(float) * meta->dim);
 	uint32		number;
 	bool		linked;
@@ -552,7 +537,7 @@ insert_row(HnswInsert *insert, const Vector *v, ItemPointer tid, bool unchanged)
 
 	memset(image, 0, meta->row_size);
 	image->state = HNSW_ROW_LIVE | (ordered ? 0 : HNSW_ROW_UNORDERED);
-	image->hash = hnsw_hash(v->dim, v->x);
+	image->hash = vdist_index_hash(&insert->metric, value, v);
 	image->more = HNSW_NO_ROW;
 	image->tids[image->ntids++] = *tid;
 	vdist_quant_encode(&insert->own, x, HnswRowOwn(meta, image), insert->search.scratch);
@@ -589,7 +574,8 @@ hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relati
 {
 	HnswInsert *insert = info->ii_AmCache;
 	MemoryContext old;
-	Vector	   *v;
+	struct varlena *value;
+	int			dim;
 
 	if (isnull[0])
 		return false;
@@ -603,12 +589,13 @@ hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relati
 	insert->search.index = index;
 
 	old = MemoryContextSwitchTo(insert->row_context);
-	v = vdist_index_vector(index, values[0]);
-	if (v->dim != insert->meta.dim)
+	value = vdist_detoast(values[0]);
+	dim = vdist_value_dim(insert->metric.type, value);
+	if (dim != insert->metric.dim)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("expected %d dimensions, not %d", insert->meta.dim, v->dim)));
-	insert_row(insert, v, tid, unchanged);
+				 errmsg("expected %d dimensions, not %d", insert->metric.dim, dim)));
+	insert_row(insert, value, tid, unchanged);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(insert->row_context);
 	return false;

@@ -33,8 +33,9 @@
 
 typedef struct Sample
 {
-	VdistMetric metric;
-	int			dim;
+	const VdistIndexMetric *source;
+	VdistMetric metric;			/* of the vectors that codes are made of */
+	int			dim;			/* theirs, too */
 	int			n;
 	int			size;			/* the most rows there is room for */
 	int			block_left;		/* rows still to take from this block */
@@ -47,15 +48,16 @@ take_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool aliv
 {
 	Sample	   *sample = arg;
 	MemoryContext old;
-	Vector	   *v;
+	struct varlena *value;
 
 	if (isnull[0] || sample->block_left <= 0 || sample->n == sample->size)
 		return;
 	old = MemoryContextSwitchTo(sample->row_context);
-	v = vdist_index_vector(index, values[0]);
-	if (v->dim == sample->dim &&
-		vdist_metric_prepare(sample->metric, v->dim, v->x,
-							 sample->vectors + sample->n * (Size) v->dim))
+	value = vdist_detoast(values[0]);
+	if (vdist_value_dim(sample->source->type, value) == sample->source->dim &&
+		vdist_metric_prepare(sample->metric, sample->dim,
+							 vdist_index_vector(sample->source, value)->x,
+							 sample->vectors + sample->n * (Size) sample->dim))
 	{
 		sample->n++;
 		sample->block_left--;
@@ -158,17 +160,19 @@ try_bits(const Sample *sample, const float *mean, float range, int bits)
 }
 
 /*
- * From a sample of the table, if it has one: *mean (dim floats, zero before), *range (for L1) and, unless
+ * From a sample of the table, if it has one: *mean (code_dim floats, zero before), *range (for L1) and, unless
  * it is given, *bits.
  */
 void
-hnsw_sample(Relation heap, Relation index, IndexInfo *info, VdistMetric metric, int dim,
+hnsw_sample(Relation heap, Relation index, IndexInfo *info, const VdistIndexMetric *source,
 			float *mean, float *range, int *bits)
 {
+	VdistMetric metric = source->code_metric;
+	int			dim = source->code_dim;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw sample",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	Sample		sample = {metric, dim};
+	Sample		sample = {source, metric, dim};
 	double	   *sum = palloc0(sizeof(double) * dim);
 	double		deviation = 0;
 	Size		bytes;
@@ -203,6 +207,9 @@ hnsw_sample(Relation heap, Relation index, IndexInfo *info, VdistMetric metric, 
 	 */
 	if (*bits == 0 && dim <= LONG_CODE_DIMS)
 		*bits = 8;
+	/* of a projection, what more bits keep is less than what the projection lost */
+	if (*bits == 0 && source->projected)
+		*bits = 1;
 	if (*bits == 0 && sample.n < 10 * TRIAL_K)
 		*bits = dim < 768 || metric == VDIST_METRIC_L1 ? 2 : 1;
 	for (int try = metric == VDIST_METRIC_L1 ? 2 : 1; *bits == 0; try *= 2)

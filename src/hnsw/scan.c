@@ -22,10 +22,6 @@
 
 #include "hnsw/scan.h"
 
-/* Bounds lie that many standard deviations of the estimate's error from the estimate. */
-#define BOUND_SIGMAS 6.0f
-#define MIN_DIM_FOR_BOUNDS 64
-
 /* ---- heap of results ---- */
 
 static inline bool
@@ -89,7 +85,6 @@ result_pop(HnswScan *so)
 void
 hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 {
-	double		half = so->search.meta.metric == VDIST_METRIC_COSINE ? 0.5 : 1;
 	HnswHit    *hit;
 	HnswResult	result;
 
@@ -111,17 +106,14 @@ hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 		result.distance = get_float8_infinity();
 	else
 	{
-		double		estimate = half * hnsw_own_distance(&so->search, row);
-		double		margin = half * BOUND_SIGMAS *
-		vdist_quant_error(so->search.own, HnswRowOwn(&so->search.meta, row));
+		double		upper;
 
-		result.distance = estimate - margin;
-		hit->upper = so->trust_bounds ? estimate + margin : get_float8_infinity();
-		if (isnan(result.distance))
-			result.distance = -get_float8_infinity();
+		vdist_index_bounds(&so->metric, hnsw_own_distance(&so->search, row),
+						   vdist_quant_error(so->search.own, HnswRowOwn(&so->search.meta, row)),
+						   &result.distance, &upper);
+		if (so->trust_bounds && result.distance < upper)
+			hit->upper = upper;
 	}
-	if (isnan(hit->upper) || result.distance == get_float8_infinity())
-		hit->upper = get_float8_infinity();
 	result.hit = so->nhits++;
 	ItemPointerSetInvalid(&result.tid);
 	result_push(so, &result);
@@ -143,7 +135,6 @@ exact_distance(IndexScanDesc scan, ItemPointer tid, double *distance)
 	bool		again = false;
 	Datum		values[INDEX_MAX_KEYS];
 	bool		isnull[INDEX_MAX_KEYS];
-	Vector	   *v;
 	MemoryContext old;
 
 	if (so->slot == NULL)
@@ -169,22 +160,20 @@ exact_distance(IndexScanDesc scan, ItemPointer tid, double *distance)
 		values[0] = slot_getattr(so->slot, so->info->ii_IndexAttrNumbers[0], &isnull[0]);
 	if (isnull[0])
 		*distance = get_float8_infinity();
-	else if (!so->exact)
-		*distance = DatumGetFloat8(FunctionCall2Coll(&scan->orderByData->sk_func,
-													 scan->orderByData->sk_collation, values[0],
-													 scan->orderByData->sk_argument));
+	else if (so->query == NULL)
+		*distance = 0;
 	else
 	{
-		v = vdist_index_vector(scan->indexRelation, values[0]);
-		if (v->dim != so->search.meta.dim)
+		struct varlena *value = vdist_detoast(values[0]);
+		int			dim = vdist_value_dim(so->metric.type, value);
+
+		if (dim != so->metric.dim)
 			ereport(ERROR,
 					(errcode(ERRCODE_INDEX_CORRUPTED),
 					 errmsg("index \"%s\" leads to a vector of %d dimensions, expected %d",
-							RelationGetRelationName(scan->indexRelation), v->dim,
-							so->search.meta.dim),
+							RelationGetRelationName(scan->indexRelation), dim, so->metric.dim),
 					 errhint("Please REINDEX it.")));
-		*distance = vdist_metric_distance((VdistMetric) so->search.meta.metric, v->dim,
-										  so->query, v->x);
+		*distance = vdist_index_distance(&so->metric, so->query, value);
 	}
 	ExecClearTuple(so->slot);
 	if (so->estate != NULL)
@@ -327,9 +316,8 @@ prepare(IndexScanDesc scan)
 	MemoryContext old = MemoryContextSwitchTo(so->context);
 	int			ef = so->limits.ef > 0 ? so->limits.ef : hnsw_ef_search;
 
-	if (so->query == NULL)
+	if (so->prepared == NULL)
 	{
-		so->query = palloc(sizeof(float) * cache->meta.dim);
 		so->prepared = palloc(sizeof(float) * cache->meta.dim);
 		so->hits_size = 128;
 		so->hits = palloc(sizeof(HnswHit) * so->hits_size);
@@ -341,34 +329,37 @@ prepare(IndexScanDesc scan)
 	MemoryContextSwitchTo(old);
 }
 
-/* Take the query vector; a NULL is like a zero vector. */
+/* Take the query; a NULL is as far from every row and is searched for like a zero vector. */
 static void
 set_query(IndexScanDesc scan)
 {
 	HnswScan   *so = scan->opaque;
 	int			dim = so->search.meta.dim;
+	bool		ordered = false;
+	MemoryContext old = MemoryContextSwitchTo(so->context);
 
-	so->exact = (scan->orderByData->sk_flags & SK_ISNULL) ||
-		vdist_index_is_exact(scan->indexRelation);
-	if (scan->orderByData->sk_flags & SK_ISNULL)
-		memset(so->query, 0, sizeof(float) * dim);
-	else
+	vdist_index_metric(scan->indexRelation, &so->metric);
+	vdist_index_check_dim(scan->indexRelation, &so->metric, dim);
+	if (so->query != NULL)
+		pfree(so->query);
+	so->query = NULL;
+	memset(so->prepared, 0, sizeof(float) * dim);
+	if ((scan->orderByData->sk_flags & SK_ISNULL) == 0)
 	{
-		Vector	   *v = vdist_index_vector(scan->indexRelation,
-										   scan->orderByData->sk_argument);
+		Vector	   *v;
 
-		vdist_check_same_dim(vdist_index_type(scan->indexRelation), dim, v->dim);
-		memcpy(so->query, v->x, sizeof(float) * dim);
-		if ((Pointer) v != DatumGetPointer(scan->orderByData->sk_argument))
+		/* what the key points to may go away while the scan goes on */
+		so->query = PG_DETOAST_DATUM_COPY(scan->orderByData->sk_argument);
+		vdist_check_same_dim(so->metric.type, so->metric.dim,
+							 vdist_value_dim(so->metric.type, so->query));
+		v = vdist_index_vector(&so->metric, so->query);
+		ordered = vdist_metric_prepare((VdistMetric) so->search.meta.metric, dim, v->x,
+									   so->prepared);
+		if ((struct varlena *) v != so->query)
 			pfree(v);
 	}
-
-	/* the errors of few dimensions are not Gaussian, those of L1 not independent */
-	so->trust_bounds =
-		vdist_metric_prepare((VdistMetric) so->search.meta.metric, dim, so->query,
-							 so->prepared) &&
-		so->exact &&
-		dim >= MIN_DIM_FOR_BOUNDS && so->search.meta.metric != VDIST_METRIC_L1;
+	so->trust_bounds = ordered;
+	MemoryContextSwitchTo(old);
 }
 
 /* Is a hit of one heap row nearer than all else, whatever its exact distance? */

@@ -42,10 +42,10 @@ typedef struct HnswScan
 	HnswScanPhase phase;
 	HnswScanLimits limits;
 	HnswSearch	search;
-	float	   *query;			/* as given, for exact distances */
+	VdistIndexMetric metric;
+	struct varlena *query;		/* for exact distances; NULL when it is */
 	float	   *prepared;		/* as searched for */
 	bool		trust_bounds;
-	bool		exact;			/* distances of vectors are the operator's */
 
 	HnswHit    *hits;
 	int			nhits;

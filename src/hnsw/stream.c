@@ -210,9 +210,7 @@ hnsw_stream_passed(HnswScan *so, double distance)
 
 	if (so->nfrontier == 0)
 		return true;
-	nearest = hnsw_key_distance(so->frontier[0]);
-	if (so->search.meta.metric == VDIST_METRIC_COSINE)
-		nearest /= 2;
+	nearest = vdist_index_estimate(&so->metric, hnsw_key_distance(so->frontier[0]));
 	return distance <= nearest &&
 		so->nhits >= so->nreturned + Max(so->search.ef, so->nreturned / 2);
 }

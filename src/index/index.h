@@ -1,6 +1,7 @@
 /*
- * index.h: what the access methods share: which distance an operator class stands for, and the exact
- * distance as a sort key. Calls type/ and kernel/; called by the access methods.
+ * index.h: what the access methods share: which distance an operator class stands for, the vectors
+ * that codes are made of, and what their distances say of the exact one. Calls type/ and kernel/;
+ * called by the access methods. The README says why.
  */
 #ifndef VDIST_INDEX_H
 #define VDIST_INDEX_H
@@ -12,41 +13,58 @@
 #include "quant/quant.h"
 #include "type/type.h"
 
-/* Stored in metapages: never renumber. */
-typedef enum VdistMetric
-{
-	VDIST_METRIC_L2,
-	VDIST_METRIC_IP,
-	VDIST_METRIC_COSINE,
-	VDIST_METRIC_L1
-} VdistMetric;
-
 /* Support function 1 of every operator class: returns VDIST_METRIC_OF. */
 #define VDIST_METRIC_PROC 1
 #define VDIST_METRIC_OF(type, metric) ((type) << 8 | (metric))
 
-/* metric.c */
+/* Dimensions of a projection: enough for its error not to show behind that of the codes' bits. */
+#define VDIST_PROJECTED_DIM 1024
 
-/* The metric of the first column of an index, of the vectors that vdist_index_vector makes. */
-extern VdistMetric vdist_index_metric(Relation index);
+/* What the first column of an index and its operator class stand for. */
+typedef struct VdistIndexMetric
+{
+	VdistType	type;			/* of the column */
+	VdistMetric metric;			/* of the operator */
+	int			dim;			/* of the column's values */
+	VdistMetric code_metric;	/* of the vectors that codes are made of, see vdist_index_vector */
+	int			code_dim;
+	bool		projected;		/* those vectors have fewer dimensions than the values */
+} VdistIndexMetric;
 
-/* The type of that column. */
-extern VdistType vdist_index_type(Relation index);
+/* ---- metric.c ---- */
+
+/* An error with a hint when the column has no dimensions. */
+extern void vdist_index_metric(Relation index, VdistIndexMetric *metric);
+
+/* Error when the index was made for vectors of another dimension (a metapage says so). */
+extern void vdist_index_check_dim(Relation index, const VdistIndexMetric *metric, int code_dim);
 
 /*
- * A value of that column as the vector that codes are made of: the value itself or, in the current
- * memory context, one converted from it: a bit becomes 0 or 1.
+ * A value as the vector that codes are made of: the value itself or, in the current memory context,
+ * one made of it. The value is not toasted and has metric->dim dimensions.
  */
-extern Vector *vdist_index_vector(Relation index, Datum value);
+extern Vector *vdist_index_vector(const VdistIndexMetric *metric, struct varlena *value);
+
+/* A hash, for which equal values are equal, from a value and its vector. */
+extern uint32 vdist_index_hash(const VdistIndexMetric *metric, const struct varlena *value,
+							   const Vector *vector);
+
+/* That of the vectors that are no projections. */
+extern uint32 vdist_index_hash_floats(int dim, const float *x);
 
 /*
- * Whether the operator's result is vdist_metric_distance of the vectors. Else it is at least that, and
- * the operator itself (an ordering scan key's function) has to say.
+ * The distance that rows are ordered by, a monotone function of the operator's result: squared for
+ * L2, the operator's own otherwise. What the operator makes NaN is infinity here: both sort last.
  */
-extern bool vdist_index_is_exact(Relation index);
+extern double vdist_index_distance(const VdistIndexMetric *metric, const struct varlena *a,
+								   const struct varlena *b);
 
-/* The dimensions of those vectors; an error with a hint when the type has no modifier. */
-extern int	vdist_index_dim(Relation index);
+/* The same, as an estimate of the distance of the two vectors' codes has it. */
+extern double vdist_index_estimate(const VdistIndexMetric *metric, double estimate);
+
+/* Bounds of it, from an estimate and the standard deviation of its error; infinite where none are. */
+extern void vdist_index_bounds(const VdistIndexMetric *metric, double estimate, double error,
+							   double *lower, double *upper);
 
 /*
  * Which estimate guides a search under this metric. For the cosine it is the squared distance of unit
@@ -55,16 +73,19 @@ extern int	vdist_index_dim(Relation index);
 extern VdistQuantMetric vdist_metric_quant(VdistMetric metric);
 
 /*
- * The distance that rows are ordered by, a monotone function of the operator's result: squared for
- * L2, the operator's own otherwise. What the operator makes NaN is infinity here: both sort last.
- */
-extern double vdist_metric_distance(VdistMetric metric, int dim, const float *a, const float *b);
-
-/*
  * Copy x to out in the form that codes are made of: of unit length for the cosine, as it is otherwise.
  * False when the distance from x to anything is NaN (a zero or overflowing vector under the cosine);
  * out is zeros then.
  */
 extern bool vdist_metric_prepare(VdistMetric metric, int dim, const float *x, float *out);
+
+/* ---- project.c ---- */
+
+/*
+ * Add the projection of a vector, of which n elements are not zero, to out (VDIST_PROJECTED_DIM
+ * floats). Inner products and squared distances of projections are those of the vectors on average,
+ * with a standard deviation of about sqrt(2 / VDIST_PROJECTED_DIM) of a distance.
+ */
+extern void vdist_project(int n, const int32 *indices, const float *values, float *out);
 
 #endif							/* VDIST_INDEX_H */

@@ -1,18 +1,27 @@
 /*
- * metric.c: operator class -> distance. Calls the catalog caches and the kernels; called by the
- * access methods.
+ * metric.c: operator class -> distance, value -> vector. Calls the catalog caches, project.c, type/
+ * and the kernels; called by the access methods.
  */
 #include "compat.h"
 
 #include <math.h>
 
 #include "access/genam.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "utils/float.h"
 #include "utils/varbit.h"
 
 #include "index/index.h"
 #include "kernel/kernel.h"
+
+/* Bounds lie that many standard deviations of the estimate's error from the estimate. */
+#define BOUND_SIGMAS 6.0
+
+/* With fewer dimensions, errors are not Gaussian. */
+#define MIN_DIM_FOR_BOUNDS 64
 
 #define DEFINE_SUPPORT(name, type, metric) \
 PG_FUNCTION_INFO_V1(name); \
@@ -30,100 +39,207 @@ DEFINE_SUPPORT(vdist_metric_halfvec_l2, VDIST_HALFVEC, VDIST_METRIC_L2)
 DEFINE_SUPPORT(vdist_metric_halfvec_ip, VDIST_HALFVEC, VDIST_METRIC_IP)
 DEFINE_SUPPORT(vdist_metric_halfvec_cosine, VDIST_HALFVEC, VDIST_METRIC_COSINE)
 DEFINE_SUPPORT(vdist_metric_halfvec_l1, VDIST_HALFVEC, VDIST_METRIC_L1)
+DEFINE_SUPPORT(vdist_metric_sparsevec_l2, VDIST_SPARSEVEC, VDIST_METRIC_L2)
+DEFINE_SUPPORT(vdist_metric_sparsevec_ip, VDIST_SPARSEVEC, VDIST_METRIC_IP)
+DEFINE_SUPPORT(vdist_metric_sparsevec_cosine, VDIST_SPARSEVEC, VDIST_METRIC_COSINE)
+DEFINE_SUPPORT(vdist_metric_sparsevec_l1, VDIST_SPARSEVEC, VDIST_METRIC_L1)
+DEFINE_SUPPORT(vdist_metric_bit_hamming, VDIST_BIT, VDIST_METRIC_HAMMING)
+DEFINE_SUPPORT(vdist_metric_bit_jaccard, VDIST_BIT, VDIST_METRIC_JACCARD)
+
+/* ---- the operator class ---- */
+
+/* The dimensions of the column. */
+static int
+column_dim(Relation index, VdistType type)
+{
+	Form_pg_attribute column = TupleDescAttr(index->rd_att, 0);
+	const char *name = vdist_type_name(type);
+
+	if (column->atttypid == VARBITOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("type not supported for %s index", get_am_name(index->rd_rel->relam)),
+				 errhint("Index the expression (column::bit(n)).")));
+	if (column->atttypmod < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column does not have dimensions"),
+				 errhint("Declare the column as %s(n), or index the expression "
+						 "(column::%s(n)).", name, name)));
+	return column->atttypmod;
+}
 
 /*
  * Of vectors of 0 and 1 the squared L2 is the Hamming distance. With c for their cosine, the Jaccard
  * distance is at least 2 (1 - c) / (2 - c), which they reach when both have as many ones, and that is
  * at least 1 - c: near ones come near the front, and no row is nearer than its estimate says.
+ *
+ * A projection keeps squares, not absolutes: L1 becomes the squared L2 of signed square roots, which
+ * is equal where one of two elements is zero, and smaller where both have one sign.
  */
-DEFINE_SUPPORT(vdist_metric_bit_hamming, VDIST_BIT, VDIST_METRIC_L2)
-DEFINE_SUPPORT(vdist_metric_bit_jaccard, VDIST_BIT, VDIST_METRIC_COSINE)
-
-static int
-support(Relation index)
+void
+vdist_index_metric(Relation index, VdistIndexMetric *metric)
 {
 	FmgrInfo   *proc = index_getprocinfo(index, 1, VDIST_METRIC_PROC);
+	int			support = DatumGetInt32(FunctionCall1(proc, PointerGetDatum(NULL)));
 
-	return DatumGetInt32(FunctionCall1(proc, PointerGetDatum(NULL)));
+	metric->type = (VdistType) (support >> 8);
+	metric->metric = (VdistMetric) (support & 0xff);
+	metric->dim = column_dim(index, metric->type);
+	metric->projected = metric->type == VDIST_SPARSEVEC ? metric->dim > VDIST_PROJECTED_DIM :
+		metric->dim > VECTOR_MAX_DIM;
+	metric->code_dim = metric->projected ? VDIST_PROJECTED_DIM : metric->dim;
+	metric->code_metric = metric->metric;
+	if (metric->metric == VDIST_METRIC_HAMMING ||
+		(metric->metric == VDIST_METRIC_L1 && metric->projected))
+		metric->code_metric = VDIST_METRIC_L2;
+	else if (metric->metric == VDIST_METRIC_JACCARD)
+		metric->code_metric = VDIST_METRIC_COSINE;
 }
 
-VdistMetric
-vdist_index_metric(Relation index)
+void
+vdist_index_check_dim(Relation index, const VdistIndexMetric *metric, int code_dim)
 {
-	return (VdistMetric) (support(index) & 0xff);
-}
-
-VdistType
-vdist_index_type(Relation index)
-{
-	return (VdistType) (support(index) >> 8);
-}
-
-bool
-vdist_index_is_exact(Relation index)
-{
-	return support(index) != VDIST_METRIC_OF(VDIST_BIT, VDIST_METRIC_COSINE);
-}
-
-static Vector *
-vector_of_bits(VarBit *bits)
-{
-	int			n = VARBITLEN(bits);
-	Vector	   *v;
-
-	/* a value that went around the column's modifier: its length is an error of the caller's */
-	if (n > VECTOR_MAX_DIM)
+	if (code_dim != metric->code_dim)
 		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("bit string of %d bits is too long for an index", n)));
-	v = vector_make(n);
-	for (int i = 0; i < n; i++)
-		v->x[i] = VARBITS(bits)[i / 8] >> (7 - i % 8) & 1;
-	return v;
+				(errcode(ERRCODE_INDEX_CORRUPTED),
+				 errmsg("index \"%s\" was made for vectors of %d dimensions, expected %d",
+						RelationGetRelationName(index), code_dim, metric->code_dim),
+				 errhint("Please REINDEX it.")));
+}
+
+/* ---- vectors ---- */
+
+/* The elements that are not zero, for a projection. */
+static void
+project_sparse(const VdistIndexMetric *metric, const SparseVector *value, float *out)
+{
+	const float *x = SPARSEVEC_VALUES(value);
+	float	   *roots;
+
+	if (metric->metric != VDIST_METRIC_L1)
+	{
+		vdist_project(value->nnz, value->indices, x, out);
+		return;
+	}
+	roots = palloc(sizeof(float) * Max(value->nnz, 1));
+	for (int i = 0; i < value->nnz; i++)
+		roots[i] = copysignf(sqrtf(fabsf(x[i])), x[i]);
+	vdist_project(value->nnz, value->indices, roots, out);
+	pfree(roots);
+}
+
+static void
+project_bits(const VarBit *value, float *out)
+{
+	const bits8 *bits = VARBITS(value);
+	int			bytes = VARBITBYTES(value);
+	const float ones[BITS_PER_BYTE] = {1, 1, 1, 1, 1, 1, 1, 1};
+
+	for (int i = 0; i < bytes; i++)
+	{
+		int32		indices[BITS_PER_BYTE];
+		int			n = 0;
+
+		for (int j = 0; j < BITS_PER_BYTE; j++)
+			if (bits[i] >> (7 - j) & 1)
+				indices[n++] = i * BITS_PER_BYTE + j;
+		vdist_project(n, indices, ones, out);
+	}
 }
 
 Vector *
-vdist_index_vector(Relation index, Datum value)
+vdist_index_vector(const VdistIndexMetric *metric, struct varlena *value)
 {
-	switch (vdist_index_type(index))
-	{
-		case VDIST_VECTOR:
-			return DatumGetVector(value);
-		case VDIST_HALFVEC:
-			{
-				HalfVector *half = DatumGetHalfVector(value);
-				Vector	   *v = vector_make(half->dim);
+	Vector	   *v;
 
-				vdist_kernel->half_to_float(half->dim, half->x, v->x);
-				return v;
-			}
-		case VDIST_BIT:
-			return vector_of_bits((VarBit *) vdist_detoast(value));
-		case VDIST_SPARSEVEC:
-			break;
+	if (metric->type == VDIST_VECTOR)
+		return (Vector *) value;
+	v = vector_make(metric->code_dim);
+	if (metric->type == VDIST_HALFVEC)
+		vdist_kernel->half_to_float(v->dim, ((HalfVector *) value)->x, v->x);
+	else if (metric->type == VDIST_SPARSEVEC)
+	{
+		SparseVector *sparse = (SparseVector *) value;
+
+		if (metric->projected)
+			project_sparse(metric, sparse, v->x);
+		else
+			for (int i = 0; i < sparse->nnz; i++)
+				v->x[sparse->indices[i]] = SPARSEVEC_VALUES(sparse)[i];
 	}
-	elog(ERROR, "unknown type %d of an index", (int) vdist_index_type(index));
-	return NULL;
+	else if (metric->projected)
+		project_bits((VarBit *) value, v->x);
+	else
+		for (int i = 0; i < v->dim; i++)
+			v->x[i] = VARBITS(value)[i / BITS_PER_BYTE] >> (7 - i % BITS_PER_BYTE) & 1;
+	return v;
 }
 
-int
-vdist_index_dim(Relation index)
+uint32
+vdist_index_hash_floats(int dim, const float *x)
 {
-	int32		typmod = TupleDescAttr(index->rd_att, 0)->atttypmod;
-	const char *type = vdist_type_name(vdist_index_type(index));
+	uint32		hash = 0;
 
-	if (typmod < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("column does not have dimensions"),
-				 errhint("Declare the column as %s(n), or index the expression "
-						 "(column::%s(n)).", type, type)));
-	if (typmod > VECTOR_MAX_DIM)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("column cannot have more than %d dimensions for an index",
-						VECTOR_MAX_DIM)));
-	return typmod;
+	/* minus zero equals zero */
+	for (int i = 0; i < dim; i++)
+	{
+		float		element = x[i] + 0.0f;
+		uint32		bits;
+
+		memcpy(&bits, &element, sizeof(bits));
+		hash = hash_combine(hash, murmurhash32(bits));
+	}
+	return hash;
+}
+
+uint32
+vdist_index_hash(const VdistIndexMetric *metric, const struct varlena *value, const Vector *vector)
+{
+	if (metric->projected)
+		return hash_bytes((const unsigned char *) VARDATA(value), VARSIZE(value) - VARHDRSZ);
+	return vdist_index_hash_floats(vector->dim, vector->x);
+}
+
+/* ---- distances ---- */
+
+double
+vdist_index_distance(const VdistIndexMetric *metric, const struct varlena *a,
+					 const struct varlena *b)
+{
+	double		d = vdist_distance(metric->type, metric->metric, a, b);
+
+	return isnan(d) ? get_float8_infinity() : d;
+}
+
+double
+vdist_index_estimate(const VdistIndexMetric *metric, double estimate)
+{
+	return metric->code_metric == VDIST_METRIC_COSINE ? estimate / 2 : estimate;
+}
+
+/*
+ * The error of a projection is not Gaussian where few large elements make a vector: no bounds then,
+ * every row that a search finds is looked at itself.
+ */
+void
+vdist_index_bounds(const VdistIndexMetric *metric, double estimate, double error, double *lower,
+				   double *upper)
+{
+	*lower = -get_float8_infinity();
+	*upper = get_float8_infinity();
+	if (metric->projected || isnan(estimate) || isnan(error))
+		return;
+	*lower = vdist_index_estimate(metric, estimate - BOUND_SIGMAS * error);
+
+	/* the errors of few dimensions are not Gaussian, those of L1 not independent */
+	if (metric->dim >= MIN_DIM_FOR_BOUNDS && metric->metric != VDIST_METRIC_L1 &&
+		metric->metric != VDIST_METRIC_JACCARD)
+		*upper = vdist_index_estimate(metric, estimate + BOUND_SIGMAS * error);
+	if (isnan(*lower))
+		*lower = -get_float8_infinity();
+	if (isnan(*upper))
+		*upper = get_float8_infinity();
 }
 
 VdistQuantMetric
@@ -138,39 +254,11 @@ vdist_metric_quant(VdistMetric metric)
 			return VDIST_QUANT_IP;
 		case VDIST_METRIC_L1:
 			return VDIST_QUANT_L1;
-	}
-	elog(ERROR, "unknown metric %d", (int) metric);
-	return VDIST_QUANT_L2;
-}
-
-double
-vdist_metric_distance(VdistMetric metric, int dim, const float *a, const float *b)
-{
-	double		d;
-
-	switch (metric)
-	{
-		case VDIST_METRIC_L2:
-			d = vdist_kernel->l2_squared(dim, a, b);
-			break;
-		case VDIST_METRIC_IP:
-			d = -vdist_kernel->inner_product(dim, a, b);
-			break;
-		case VDIST_METRIC_COSINE:
-			{
-				float		ab;
-				float		aa;
-				float		bb;
-
-				vdist_kernel->dot_and_norms(dim, a, b, &ab, &aa, &bb);
-				d = (double) ab / sqrt((double) aa * (double) bb);
-				d = 1.0 - (d > 1 ? 1 : d < -1 ? -1 : d);
-				break;
-			}
 		default:
-			d = vdist_kernel->l1(dim, a, b);
+			break;
 	}
-	return isnan(d) ? get_float8_infinity() : d;
+	elog(ERROR, "no codes for metric %d", (int) metric);
+	return VDIST_QUANT_L2;
 }
 
 bool

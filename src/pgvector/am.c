@@ -63,8 +63,10 @@ ivfflat_options(Datum reloptions, bool validate)
 static bool
 leaves_out_zeros(Relation index)
 {
-	return vdist_index_metric(index) == VDIST_METRIC_COSINE &&
-		vdist_index_type(index) != VDIST_BIT;
+	VdistIndexMetric metric;
+
+	vdist_index_metric(index, &metric);
+	return metric.metric == VDIST_METRIC_COSINE;
 }
 
 /*

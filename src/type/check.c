@@ -11,6 +11,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/varbit.h"
 
 #include "type/parse.h"
 #include "type/type.h"
@@ -31,6 +32,22 @@ vdist_type_name(VdistType type)
 			return "sparsevec";
 		case VDIST_BIT:
 			return "bit";
+	}
+	pg_unreachable();
+}
+
+int
+vdist_value_dim(VdistType type, const struct varlena *value)
+{
+	switch (type)
+	{
+		case VDIST_VECTOR:
+		case VDIST_HALFVEC:
+			return ((const Dense *) value)->dim;
+		case VDIST_SPARSEVEC:
+			return ((const SparseVector *) value)->dim;
+		case VDIST_BIT:
+			return VARBITLEN(value);
 	}
 	pg_unreachable();
 }

@@ -1,6 +1,6 @@
 /*
- * distance.c: distances of all types as SQL functions, over kernel/. Called by SQL; the index wing
- * calls the kernels itself.
+ * distance.c: distances of all types, over kernel/. Called by SQL and, through vdist_distance, by the
+ * index wing.
  *
  * Sums are floats, what is derived from them is double. A sum that overflows gives infinity, or NaN
  * in the cosine; so does a cosine with the zero vector. NaN sorts after every distance.
@@ -54,7 +54,22 @@ DEFINE_DISTANCE(prefix, l2_squared_distance, Type, TYPE, (double) prefix##_l2(a,
 DEFINE_DISTANCE(prefix, inner_product, Type, TYPE, (double) prefix##_ip(a, b)) \
 DEFINE_DISTANCE(prefix, negative_inner_product, Type, TYPE, (double) -prefix##_ip(a, b)) \
 DEFINE_DISTANCE(prefix, cosine_distance, Type, TYPE, prefix##_cosine(a, b)) \
-DEFINE_DISTANCE(prefix, l1_distance, Type, TYPE, (double) prefix##_l1(a, b))
+DEFINE_DISTANCE(prefix, l1_distance, Type, TYPE, (double) prefix##_l1(a, b)) \
+static double \
+prefix##_metric(VdistMetric metric, const Type *a, const Type *b) \
+{ \
+	switch (metric) \
+	{ \
+		case VDIST_METRIC_L2: \
+			return prefix##_l2(a, b); \
+		case VDIST_METRIC_IP: \
+			return -prefix##_ip(a, b); \
+		case VDIST_METRIC_COSINE: \
+			return prefix##_cosine(a, b); \
+		default: \
+			return prefix##_l1(a, b); \
+	} \
+}
 
 /* ---- vector and halfvec ---- */
 
@@ -172,6 +187,23 @@ DEFINE_DISTANCES(sparsevec, SparseVector, VDIST_SPARSEVEC)
 
 /* ---- bit ---- */
 
+static double
+bit_hamming(const VarBit *a, const VarBit *b)
+{
+	return vdist_kernel->bit_hamming(VARBITBYTES(a), VARBITS(a), VARBITS(b));
+}
+
+/* One less the part of the bits in either that is in both; 1 without any. */
+static double
+bit_jaccard(const VarBit *a, const VarBit *b)
+{
+	uint64		both;
+	uint64		either;
+
+	vdist_kernel->bit_overlap(VARBITBYTES(a), VARBITS(a), VARBITS(b), &both, &either);
+	return both == 0 ? 1 : 1 - (double) both / (double) either;
+}
+
 PG_FUNCTION_INFO_V1(bit_hamming_distance);
 Datum
 bit_hamming_distance(PG_FUNCTION_ARGS)
@@ -180,20 +212,38 @@ bit_hamming_distance(PG_FUNCTION_ARGS)
 	VarBit	   *b = (VarBit *) vdist_detoast(PG_GETARG_DATUM(1));
 
 	vdist_check_same_dim(VDIST_BIT, VARBITLEN(a), VARBITLEN(b));
-	PG_RETURN_FLOAT8((double) vdist_kernel->bit_hamming(VARBITBYTES(a), VARBITS(a), VARBITS(b)));
+	PG_RETURN_FLOAT8(bit_hamming(a, b));
 }
 
-/* One less the part of the bits in either that is in both; 1 without any. */
 PG_FUNCTION_INFO_V1(bit_jaccard_distance);
 Datum
 bit_jaccard_distance(PG_FUNCTION_ARGS)
 {
 	VarBit	   *a = (VarBit *) vdist_detoast(PG_GETARG_DATUM(0));
 	VarBit	   *b = (VarBit *) vdist_detoast(PG_GETARG_DATUM(1));
-	uint64		both;
-	uint64		either;
 
 	vdist_check_same_dim(VDIST_BIT, VARBITLEN(a), VARBITLEN(b));
-	vdist_kernel->bit_overlap(VARBITBYTES(a), VARBITS(a), VARBITS(b), &both, &either);
-	PG_RETURN_FLOAT8(both == 0 ? 1 : 1 - (double) both / (double) either);
+	PG_RETURN_FLOAT8(bit_jaccard(a, b));
+}
+
+/* ---- any type ---- */
+
+double
+vdist_distance(VdistType type, VdistMetric metric, const struct varlena *a, const struct varlena *b)
+{
+	switch (type)
+	{
+		case VDIST_VECTOR:
+			return vector_metric(metric, (const Vector *) a, (const Vector *) b);
+		case VDIST_HALFVEC:
+			return halfvec_metric(metric, (const HalfVector *) a, (const HalfVector *) b);
+		case VDIST_SPARSEVEC:
+			return sparsevec_metric(metric, (const SparseVector *) a, (const SparseVector *) b);
+		case VDIST_BIT:
+			if (metric == VDIST_METRIC_HAMMING)
+				return bit_hamming((const VarBit *) a, (const VarBit *) b);
+			return bit_jaccard((const VarBit *) a, (const VarBit *) b);
+	}
+	elog(ERROR, "unknown type %d", (int) type);
+	return 0;
 }

@@ -25,6 +25,17 @@ typedef enum VdistType
 	VDIST_BIT					/* core's, with distances of ours */
 } VdistType;
 
+/* Distances. Indexes store them: never renumber. */
+typedef enum VdistMetric
+{
+	VDIST_METRIC_L2,
+	VDIST_METRIC_IP,
+	VDIST_METRIC_COSINE,
+	VDIST_METRIC_L1,
+	VDIST_METRIC_HAMMING,		/* of bit, as the next */
+	VDIST_METRIC_JACCARD
+} VdistMetric;
+
 /* All are varlenas of storage "external": never compressed, moved out of line when large. */
 typedef struct Vector
 {
@@ -76,6 +87,9 @@ vdist_detoast(Datum d)
 
 extern const char *vdist_type_name(VdistType type);
 extern int	vdist_type_max_dim(VdistType type);
+
+/* The dimensions of a value that is not toasted. */
+extern int	vdist_value_dim(VdistType type, const struct varlena *value);
 
 /* Error unless 1 <= dim <= the type's limit. */
 extern void vdist_check_dim(VdistType type, int dim);
@@ -201,6 +215,15 @@ dense_element(VdistType type, const Dense *v, int i)
 	return type == VDIST_VECTOR ? ((const float *) v->data)[i] :
 		vdist_half_to_float(((const VdistHalf *) v->data)[i]);
 }
+
+/* ---- distance.c ---- */
+
+/*
+ * The distance of two values, not toasted and of equal dimensions, that the operators tell; for L2 its
+ * square.
+ */
+extern double vdist_distance(VdistType type, VdistMetric metric, const struct varlena *a,
+							 const struct varlena *b);
 
 /* ---- sparsevec.c ---- */
 

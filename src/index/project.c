@@ -1,0 +1,51 @@
+/*
+ * project.c: sparse vectors of any number of dimensions as vectors of few (Kane and Nelson, "Sparser
+ * Johnson-Lindenstrauss Transforms", 2014). Calls nothing; called by metric.c.
+ */
+#include "compat.h"
+
+#include <math.h>
+
+#include "index/index.h"
+
+/*
+ * Elements that a dimension goes to, one in each of as many blocks, with signs. With one, two large
+ * elements that meet there make strangers look alike; with several the same error is spread thin.
+ */
+#define PLACES 8
+#define BLOCK (VDIST_PROJECTED_DIM / PLACES)
+
+/* The finaliser of MurmurHash3: every bit depends on every bit. Stored codes depend on it. */
+static inline uint64
+mix(uint64 h)
+{
+	h ^= h >> 33;
+	h *= UINT64CONST(0xff51afd7ed558ccd);
+	h ^= h >> 33;
+	h *= UINT64CONST(0xc4ceb9fe1a85ec53);
+	h ^= h >> 33;
+	return h;
+}
+
+void
+vdist_project(int n, const int32 *indices, const float *values, float *out)
+{
+	const float scale = 0.35355339f;	/* 1 / sqrt(PLACES) */
+
+	StaticAssertStmt(PLACES == 8 && BLOCK <= 1 << 10,
+					 "a place takes 16 bits of a hash");
+	for (int i = 0; i < n; i++)
+	{
+		float		x = values[i] * scale;
+		uint64		h[2];
+
+		h[0] = mix(2 * (uint64) (uint32) indices[i] + 1);
+		h[1] = mix(h[0] + 1);
+		for (int place = 0; place < PLACES; place++)
+		{
+			uint32		p = h[place / 4] >> (place % 4 * 16) & 0xFFFF;
+
+			out[place * BLOCK + ((p >> 1) * BLOCK >> 15)] += p & 1 ? x : -x;
+		}
+	}
+}
