@@ -68,7 +68,7 @@ SELECT count(*) FROM (SELECT id FROM item WHERE tag = 3 AND id > 1100 ORDER BY e
 RESET vdist.hnsw_ef_search;
 
 -- recall
-SELECT vdist.recall('item_l2') > 0.95 AS l2, vdist.recall('item_ip') > 0.9 AS ip,
+SELECT vdist.recall('item_l2') > 0.95 AS l2, vdist.recall('item_ip') > 0.95 AS ip,
        vdist.recall('item_cosine') > 0.95 AS cosine, vdist.recall('item_l1') > 0.95 AS l1;
 SELECT vdist.recall('item_l2', ARRAY[example(3), example(4)], 5) > 0.9 AS given;
 SELECT vdist.recall('item_pkey');

@@ -29,26 +29,34 @@
 
 /* ---- options ---- */
 
+/* Components of what the graph is built from. */
+static int
+graph_dim(VdistMetric metric, int dim)
+{
+	return metric == VDIST_METRIC_IP ? dim + 1 : dim;
+}
+
 /* Sizes from the options and, where they leave it open, from a sample of the table. */
 static void
 init_meta(Relation heap, Relation index, IndexInfo *info, VdistIndexMetric *metric,
-		  HnswMeta *meta, float **mean)
+		  HnswMeta *meta, HnswSample *sample)
 {
 	HnswOptions *options = (HnswOptions *) index->rd_options;
 	int			m = options ? options->m : HNSW_DEFAULT_M;
 	int			ef = options ? options->ef_construction : HNSW_DEFAULT_EF_CONSTRUCTION;
-	int			bits = options ? options->quantization : 0;
-	float		range = 1.0f;
 
 	if (ef < 2 * m)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("ef_construction must be greater than or equal to 2 * m")));
 	vdist_index_metric(index, metric);
-	*mean = palloc0(sizeof(float) * metric->code_dim);
-	hnsw_sample(heap, index, info, metric, *mean, &range, &bits);
-	hnsw_layout(meta, metric->code_metric, metric->code_dim, m, ef, bits);
-	meta->range = range;
+	sample->mean = palloc0(sizeof(float) * metric->code_dim);
+	sample->centre = palloc0(sizeof(float) * graph_dim(metric->code_metric, metric->code_dim));
+	sample->range = 1.0f;
+	sample->bits = options ? options->quantization : 0;
+	hnsw_sample(heap, index, info, metric, sample);
+	hnsw_layout(meta, metric->code_metric, metric->code_dim, m, ef, sample->bits);
+	meta->range = sample->range;
 }
 
 void
@@ -56,11 +64,10 @@ hnsw_build_empty(Relation index)
 {
 	VdistIndexMetric metric;
 	HnswMeta	meta;
-	float	   *mean;
+	HnswSample	sample;
 
-	init_meta(NULL, index, NULL, &metric, &meta, &mean);
-	hnsw_write_head(index, INIT_FORKNUM, &meta, mean);
-	pfree(mean);
+	init_meta(NULL, index, NULL, &metric, &meta, &sample);
+	hnsw_write_head(index, INIT_FORKNUM, &meta, sample.mean);
 }
 
 /* Turn what the graph core returns into errors. */
@@ -106,7 +113,7 @@ begin_batch(HnswBuild *build)
 	batch->tids = palloc(sizeof(ItemPointerData) * batch->size);
 	batch->rows = palloc(build->row_size * batch->size);
 	batch->records = palloc(build->record_size * batch->size);
-	build->scratch_size = VDIST_QUANT_SCRATCH(dim) + dim;
+	build->scratch_size = VDIST_QUANT_SCRATCH(dim) + dim + build->graph_dim;
 	batch->scratch = palloc(sizeof(float) * build->scratch_size * build->threads);
 }
 
@@ -130,7 +137,8 @@ encode_rows(void *arg, int thread, uint64_t from, uint64_t to)
 	HnswBuildBatch *batch = &build->batch;
 	int			dim = build->meta.dim;
 	float	   *prepared = batch->scratch + thread * build->scratch_size;
-	float	   *scratch = prepared + dim;
+	float	   *lifted = prepared + dim;
+	float	   *scratch = lifted + build->graph_dim;
 
 	for (uint64_t i = from; i < to; i++)
 	{
@@ -142,8 +150,10 @@ encode_rows(void *arg, int thread, uint64_t from, uint64_t to)
 		row->tid = batch->tids[i];
 		row->unordered = !vdist_metric_prepare((VdistMetric) build->meta.metric, dim, x, prepared);
 		vdist_quant_encode(&build->own, prepared, row->own, scratch);
-		vdist_graph_encode(build->graph, prepared, batch->records + i * build->record_size,
-						   scratch);
+		if (build->graph_dim > dim)
+			hnsw_lift(build->meta.range, dim, prepared, lifted);
+		vdist_graph_encode(build->graph, build->graph_dim > dim ? lifted : prepared,
+						   batch->records + i * build->record_size, scratch);
 	}
 	return true;
 }
@@ -328,12 +338,12 @@ create_graph(HnswBuild *build)
 	MemoryContextRegisterResetCallback(build->context, callback);
 
 	params.metric = meta->metric == VDIST_METRIC_L1 ? VDIST_QUANT_L1 : VDIST_QUANT_L2;
-	params.dim = meta->dim;
+	params.dim = build->graph_dim;
 	params.slots = meta->slots;
 	params.ef_construction = meta->ef_construction;
 	params.threads = build->threads;
 	params.budget = build->memory * share;
-	params.mean = build->mean;
+	params.mean = build->centre;
 	params.range = meta->range;
 	params.file = graph_file;
 	params.interrupted = interrupted;
@@ -353,6 +363,7 @@ hnsw_build(Relation heap, Relation index, IndexInfo *info)
 	HnswBuild  *build = palloc0(sizeof(HnswBuild));
 	IndexBuildResult *result = palloc0(sizeof(IndexBuildResult));
 	HnswMeta   *meta = &build->meta;
+	HnswSample	sample;
 	MemoryContext old;
 	VdistQuantMetric metric;
 
@@ -365,7 +376,10 @@ hnsw_build(Relation heap, Relation index, IndexInfo *info)
 	build->threads = build_threads(heap);
 	build->row_context = AllocSetContextCreate(build->context, "vdist_hnsw build row",
 											   ALLOCSET_DEFAULT_SIZES);
-	init_meta(heap, index, info, &build->metric, meta, &build->mean);
+	init_meta(heap, index, info, &build->metric, meta, &sample);
+	build->mean = sample.mean;
+	build->centre = sample.centre;
+	build->graph_dim = graph_dim((VdistMetric) meta->metric, meta->dim);
 	metric = vdist_metric_quant((VdistMetric) meta->metric);
 	vdist_quant_init(&build->own, metric, meta->dim, meta->own_bits, build->mean, meta->range);
 	vdist_quant_init(&build->code, metric, meta->dim, meta->code_bits, build->mean, meta->range);

@@ -27,6 +27,20 @@ extern const void *hnsw_spool_get(HnswSpool *spool, int64 number);
 extern void hnsw_spool_arrange(HnswSpool *spool, const uint32 *order);
 extern void hnsw_spool_end(HnswSpool *spool);
 
+/* ---- sample.c ---- */
+
+/* What a build learns from a sample before it reads the table. */
+typedef struct HnswSample
+{
+	float	   *mean;			/* dim floats: the centre of all codes */
+	float		range;			/* see HnswMeta */
+	int			bits;			/* of the codes of neighbors */
+	float	   *centre;			/* as many floats as graph_dim: of the graph */
+} HnswSample;
+
+extern void hnsw_sample(Relation heap, Relation index, IndexInfo *info,
+						const VdistIndexMetric *source, HnswSample *result);
+
 /* ---- build.c ---- */
 
 /* What is kept of a heap row until it is written. */
@@ -66,6 +80,8 @@ typedef struct HnswBuild
 	VdistQuant	own;
 	VdistQuant	code;
 	float	   *mean;
+	float	   *centre;			/* of the graph */
+	int			graph_dim;		/* components that the graph sees */
 	int			threads;
 	Size		memory;			/* maintenance_work_mem in bytes */
 	MemoryContext context;

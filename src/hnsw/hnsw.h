@@ -80,7 +80,7 @@ typedef struct HnswMeta
 	uint32		row_size;		/* bytes, a multiple of 4 */
 	uint32		own_size;		/* bytes of an own code */
 	uint32		code_size;		/* bytes of a neighbor's code */
-	float		range;			/* for L1's codes */
+	float		range;			/* for L1's codes; inner product: the norm for hnsw_lift */
 	pg_crc32c	crc;			/* of all above */
 	uint32		routing_block;	/* first routing page; InvalidBlockNumber before the first row */
 	uint32		routing_count;
@@ -307,8 +307,13 @@ extern void hnsw_write_abort(HnswWrite *write);
 
 /* ---- sample.c ---- */
 
-extern void hnsw_sample(Relation heap, Relation index, IndexInfo *info,
-						const VdistIndexMetric *source, float *mean, float *range, int *bits);
+/*
+ * The dim + 1 components of the vector that stands for x in the graph of an index for inner products.
+ * Where no row is longer than `norm`, rows lie on a sphere, with those of the length `norm` on its
+ * equator, and the row with the largest product with a query is the nearest to it (the usual
+ * reduction to nearest neighbors). Longer rows are shortened, so that they lie there, too.
+ */
+extern void hnsw_lift(float norm, int dim, const float *x, float *out);
 
 /* ---- graph.c ---- */
 

@@ -12,7 +12,7 @@
 #include "utils/memutils.h"
 #include "utils/sampling.h"
 
-#include "hnsw/hnsw.h"
+#include "hnsw/build.h"
 #include "kernel/kernel.h"
 
 #define SAMPLE_ROWS 10000
@@ -25,11 +25,13 @@
 #define TRIAL_K 10
 
 /*
- * Codes of so many bits are enough when the TRIAL_K nearest rows are, by and large, among the
- * 2 TRIAL_K nearest by the codes. The README has the figures of real sets.
+ * Codes of 1 or 2 bits are enough when so many of the TRIAL_K nearest rows are among the 2 TRIAL_K
+ * nearest by the codes. 2 bits need less, because 4 make the rows half as large again, which leaves
+ * fewer slots than a page of 2-bit rows has. The README has the figures of real sets.
  */
 #define LONG_CODE_DIMS 32
-#define ENOUGH_RECALL 0.93
+#define ENOUGH_RECALL_1 0.93
+#define ENOUGH_RECALL_2 0.89
 
 typedef struct Sample
 {
@@ -160,12 +162,86 @@ try_bits(const Sample *sample, const float *mean, float range, int bits)
 }
 
 /*
- * From a sample of the table, if it has one: *mean (code_dim floats, zero before), *range (for L1) and, unless
- * it is given, *bits.
+ * The length that rows have which answer searches for the largest inner product: the median over the
+ * TRIAL_K nearest of some rows.
+ */
+static float
+answer_norm(const Sample *sample)
+{
+	int			dim = sample->dim;
+	int			n = Min(sample->n, TRIAL_ROWS);
+	int			k = Min(TRIAL_K, n - 1);
+	int			queries = Min(n, TRIAL_QUERIES);
+	int			stride = sample->n / Max(n, 1);
+	float	   *distance = palloc(sizeof(float) * Max(n, 1));
+	float	   *sorted = palloc(sizeof(float) * Max(n, 1));
+	float	   *norm2 = palloc(sizeof(float) * Max(n * queries, 1));
+	int			found = 0;
+
+	for (int i = 0; i < queries && k > 0; i++)
+	{
+		int			row = i * (n / queries);
+		const float *x = sample->vectors + row * stride * (Size) dim;
+
+		CHECK_FOR_INTERRUPTS();
+		for (int j = 0; j < n; j++)
+			distance[j] = -vdist_kernel->inner_product(dim, x, sample->vectors +
+													   j * stride * (Size) dim);
+		distance[row] = INFINITY;
+		memcpy(sorted, distance, sizeof(float) * n);
+		qsort(sorted, n, sizeof(float), compare_floats);
+		for (int j = 0; j < n; j++)
+		{
+			const float *y = sample->vectors + j * stride * (Size) dim;
+
+			if (j != row && distance[j] <= sorted[k - 1])
+				norm2[found++] = vdist_kernel->inner_product(dim, y, y);
+		}
+	}
+	if (found == 0)
+		return 1.0f;
+	qsort(norm2, found, sizeof(float), compare_floats);
+	return norm2[found / 2] > 0 && isfinite(norm2[found / 2]) ? sqrtf(norm2[found / 2]) : 1.0f;
+}
+
+void
+hnsw_lift(float norm, int dim, const float *x, float *out)
+{
+	float		norm2 = vdist_kernel->inner_product(dim, x, x);
+	float		rest = norm * norm - norm2;
+	float		factor = rest < 0 ? norm / sqrtf(norm2) : 1.0f;
+
+	for (int i = 0; i < dim; i++)
+		out[i] = x[i] * factor;
+	out[dim] = rest > 0 ? sqrtf(rest) : 0.0f;
+}
+
+/* What the graph of an index for inner products is built from (hnsw_lift), and where its centre is. */
+static void
+sample_lift(const Sample *sample, HnswSample *result)
+{
+	int			dim = sample->dim;
+	double	   *sum = palloc0(sizeof(double) * (dim + 1));
+	float	   *lifted = palloc(sizeof(float) * (dim + 1));
+
+	result->range = answer_norm(sample);
+	for (int i = 0; i < sample->n; i++)
+	{
+		hnsw_lift(result->range, dim, sample->vectors + i * (Size) dim, lifted);
+		for (int j = 0; j <= dim; j++)
+			sum[j] += lifted[j];
+	}
+	for (int j = 0; j <= dim && sample->n > 0; j++)
+		result->centre[j] = sum[j] / sample->n;
+}
+
+/*
+ * From a sample of the table, if it has one: all of *result, which the caller has filled with what holds
+ * without; bits only if they are 0.
  */
 void
 hnsw_sample(Relation heap, Relation index, IndexInfo *info, const VdistIndexMetric *source,
-			float *mean, float *range, int *bits)
+			HnswSample *result)
 {
 	VdistMetric metric = source->code_metric;
 	int			dim = source->code_dim;
@@ -175,9 +251,8 @@ hnsw_sample(Relation heap, Relation index, IndexInfo *info, const VdistIndexMetr
 	Sample		sample = {source, metric, dim};
 	double	   *sum = palloc0(sizeof(double) * dim);
 	double		deviation = 0;
-	Size		bytes;
+	Size		bytes = Min(SAMPLE_BYTES, maintenance_work_mem * (Size) 1024 / 2);
 
-	bytes = Min(SAMPLE_BYTES, maintenance_work_mem * (Size) 1024 / 2);
 	sample.size = Min(SAMPLE_ROWS, Max(bytes / sizeof(float) / dim, 256));
 	sample.vectors = palloc(sizeof(float) * dim * (Size) sample.size);
 	sample.row_context = AllocSetContextCreate(context, "vdist_hnsw sample row",
@@ -189,36 +264,40 @@ hnsw_sample(Relation heap, Relation index, IndexInfo *info, const VdistIndexMetr
 		for (int j = 0; j < dim; j++)
 			sum[j] += sample.vectors[i * (Size) dim + j];
 	for (int j = 0; j < dim && sample.n > 0; j++)
-		mean[j] = sum[j] / sample.n;
+		result->mean[j] = sum[j] / sample.n;
 	for (int i = 0; i < sample.n; i++)
 		for (int j = 0; j < dim; j++)
 		{
-			double		d = sample.vectors[i * (Size) dim + j] - mean[j];
+			double		d = sample.vectors[i * (Size) dim + j] - result->mean[j];
 
 			deviation += d * d;
 		}
 	if (sample.n > 0 && deviation > 0)
-		*range = 4 * sqrt(deviation / sample.n / dim);
+		result->range = 4 * sqrt(deviation / sample.n / dim);
+	if (metric == VDIST_METRIC_IP)
+		sample_lift(&sample, result);
+	else
+		memcpy(result->centre, result->mean, sizeof(float) * dim);
 
 	/*
 	 * A sample says little of few dimensions: a table has many more rows, and they are nearer to
 	 * each other than the steps of short codes. Long codes are no larger there than short ones
 	 * elsewhere.
 	 */
-	if (*bits == 0 && dim <= LONG_CODE_DIMS)
-		*bits = 8;
+	if (result->bits == 0 && dim <= LONG_CODE_DIMS)
+		result->bits = 8;
 	/* of a projection, what more bits keep is less than what the projection lost */
-	if (*bits == 0 && source->projected)
-		*bits = 1;
-	if (*bits == 0 && sample.n < 10 * TRIAL_K)
-		*bits = dim < 768 || metric == VDIST_METRIC_L1 ? 2 : 1;
-	for (int try = metric == VDIST_METRIC_L1 ? 2 : 1; *bits == 0; try *= 2)
+	if (result->bits == 0 && source->projected)
+		result->bits = 1;
+	if (result->bits == 0 && sample.n < 10 * TRIAL_K)
+		result->bits = dim < 768 || metric == VDIST_METRIC_L1 ? 2 : 1;
+	for (int try = metric == VDIST_METRIC_L1 ? 2 : 1; result->bits == 0; try *= 2)
 	{
-		double		found = try == 4 ? 1 : try_bits(&sample, mean, *range, try);
+		double		found = try == 4 ? 1 : try_bits(&sample, result->mean, result->range, try);
 
 		elog(DEBUG1, "codes of %d bits find %.3f of the nearest rows", try, found);
-		if (found >= ENOUGH_RECALL)
-			*bits = try;
+		if (found >= (try == 1 ? ENOUGH_RECALL_1 : ENOUGH_RECALL_2))
+			result->bits = try;
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
