@@ -171,11 +171,11 @@ SELECT vdist.index_info('item_missing');
 CREATE FUNCTION plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE line text;
 BEGIN
-	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
-		-- that a plan was disabled and taken all the same is said from PostgreSQL 18 on
-		CONTINUE WHEN line LIKE '%Disabled: true';
-		RETURN NEXT line;
-	END LOOP;
+    FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+        -- that a plan was disabled and taken all the same is said from PostgreSQL 18 on
+        CONTINUE WHEN line LIKE '%Disabled: true';
+        RETURN NEXT line;
+    END LOOP;
 END $$;
 SELECT plan('SELECT count(*) FROM narrow');
 DROP TABLE same, zero, other, unlogged, temporary, wide, narrow;

@@ -323,13 +323,62 @@ choose_victim(int n, int nkept, const float *from_owner, const float *from_new, 
 }
 
 /*
+ * Let the new row keep an edge to one that another list is to give up, unless it does. False when it
+ * cannot: all its neighbors are kept ones. A dead row needs no way to it, and must not get a new one:
+ * vacuum may already be past the new row.
+ */
+static bool
+keep_passed(HnswInsert *insert, uint32 number, uint32 passed, const char *code)
+{
+	const HnswMeta *meta = &insert->meta;
+	HnswWrite	write;
+	HnswRow    *row;
+	int			n;
+	int			nkept;
+	int			at = 0;
+	bool		live;
+
+	live = HnswRowStateOf(hnsw_read(&insert->search.read, insert->search.index, meta,
+									passed)) == HNSW_ROW_LIVE;
+	hnsw_read_unlock(&insert->search.read);
+	if (!live)
+		return true;
+
+	hnsw_write_begin(&write, insert->search.index, meta, number);
+	row = write.row;
+	n = row->nneighbors;
+	nkept = row->nkept;
+	while (at < n && row->neighbors[at] != passed)
+		at++;
+	if (at < nkept || HnswRowStateOf(row) != HNSW_ROW_LIVE || nkept == meta->slots ||
+		(meta->span > 1 && at < n && at > nkept))
+	{
+		hnsw_write_abort(&write);
+		return at < nkept;
+	}
+	if (meta->span > 1)
+		at = nkept;				/* moving a slot of a wide row would be too much for one record */
+	else if (at == meta->slots)
+		at--;
+	if (at == n)
+		row->nneighbors++;
+	if (meta->span == 1)
+		move_slot(insert, &write, nkept, at);
+	set_slot(insert, &write, nkept, passed, code);
+	row->nkept++;
+	hnsw_write_end(&write);
+	return true;
+}
+
+/*
  * Give the neighbor an edge to the new row if its list is better for it, or as mode says. True when it
  * took it.
  *
  * The new row is kept when no kept neighbor nearer to the owner is closer to it than the owner is. It
- * takes the place of the farthest neighbor that only fills a slot; kept ones, which may be the only
- * way to a row, make room only for one that leads their way. A row that is not kept fills a slot if it
- * is nearer than the farthest filling one.
+ * takes the place of the farthest neighbor that only fills a slot. Kept ones may be the only way to a
+ * row: they make room only for one that leads their way and keeps them itself. So edges that are kept
+ * lead to every row that they ever led to. A row that is not kept fills a slot if it is nearer than
+ * the farthest filling one.
  */
 static bool
 link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, LinkMode mode)
@@ -341,10 +390,13 @@ link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, LinkMod
 	float		from_new[HNSW_MAX_SLOTS];
 	const HnswRow *row;
 	HnswWrite	write;
+	uint32		passed = HNSW_NO_ROW;
+	char	   *passed_code = NULL;
 	bool		kept = true;
+	bool		promote;
 	int			n;
 	int			nkept;
-	int			victim = -1;
+	int			victim;
 
 	if (meta->metric != VDIST_METRIC_IP)
 		vdist_quant_query_code(&insert->own, owner->own, &insert->code, search->own,
@@ -360,33 +412,46 @@ link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, LinkMod
 	}
 	hnsw_slot_distances(insert, owner->x, search->own, row, from_owner);
 	hnsw_slot_distances(insert, insert->x, search->code, row, from_new);
-	hnsw_read_unlock(read);
 
 	for (int i = 0; i < nkept && kept && mode == LINK_IF_BETTER; i++)
 		kept = from_owner[i] > owner->distance || from_new[i] >= owner->distance;
-	if (n == meta->slots)
+
+	/* slots of wide rows are not moved, so one that must be kept takes the first slot that may go */
+	promote = kept && (meta->span == 1 || mode != LINK_IF_BETTER || n == nkept);
+	victim = n;
+	if (promote && meta->span > 1)
+		victim = nkept;
+	if (victim == meta->slots)
 	{
 		victim = choose_victim(n, nkept, from_owner, from_new, mode);
-		if (victim < 0 || (!kept && from_owner[victim] <= owner->distance))
-			return false;
+		if (victim >= 0 && victim < nkept)
+		{
+			passed = row->neighbors[victim];
+			passed_code = palloc(meta->code_size);
+			memcpy(passed_code, HnswRowCodes(meta, row) + victim * meta->code_size,
+				   meta->code_size);
+		}
 	}
+	hnsw_read_unlock(read);
+	if (victim < 0 || (!kept && victim < n && from_owner[victim] <= owner->distance) ||
+		(passed != HNSW_NO_ROW && !keep_passed(insert, number, passed, passed_code)))
+		return false;
 
 	hnsw_write_begin(&write, search->index, meta, owner->number);
 	if (HnswRowStateOf(write.row) != HNSW_ROW_LIVE || write.row->nneighbors != n ||
-		write.row->nkept != nkept)
+		write.row->nkept != nkept ||
+		(passed != HNSW_NO_ROW && write.row->neighbors[victim] != passed))
 	{
 		/* another insert was faster; the edge is worth a second try only if it may be needed */
 		hnsw_write_abort(&write);
 		return mode != LINK_IF_BETTER ? link_back(insert, owner, number, mode) : false;
 	}
-	if (victim < 0)
-	{
-		victim = n;
+	if (victim == n)
 		write.row->nneighbors++;
-	}
-	if (kept && meta->span == 1 && victim >= nkept)
+	if (promote && victim >= nkept)
 	{
-		move_slot(insert, &write, nkept, victim);
+		if (meta->span == 1)
+			move_slot(insert, &write, nkept, victim);
 		victim = nkept;
 		write.row->nkept++;
 	}

@@ -115,6 +115,9 @@ sub kill_node
 {
 	my ($node) = @_;
 	my $pid = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
+
+	# Stopped first: a backend that it starts while its children are counted would live on.
+	kill 'STOP', $pid;
 	my @children = children($pid);
 
 	$node->kill9;
