@@ -1165,47 +1165,6 @@ CREATE OPERATOR CLASS halfvec_l1_ops
 COMMENT ON OPERATOR CLASS halfvec_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
 COMMENT ON OPERATOR FAMILY halfvec_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
 
-CREATE FUNCTION vdist_metric_sparsevec_l2(internal) RETURNS integer
-  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION vdist_metric_sparsevec_l2(internal) IS 'index support: Euclidean distance of sparsevec';
-CREATE FUNCTION vdist_metric_sparsevec_ip(internal) RETURNS integer
-  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION vdist_metric_sparsevec_ip(internal) IS 'index support: negative inner product of sparsevec';
-CREATE FUNCTION vdist_metric_sparsevec_cosine(internal) RETURNS integer
-  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION vdist_metric_sparsevec_cosine(internal) IS 'index support: cosine distance of sparsevec';
-CREATE FUNCTION vdist_metric_sparsevec_l1(internal) RETURNS integer
-  AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION vdist_metric_sparsevec_l1(internal) IS 'index support: taxicab distance of sparsevec';
-
-CREATE OPERATOR CLASS sparsevec_l2_ops
-  DEFAULT FOR TYPE sparsevec USING vdist_hnsw AS
-  OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
-  FUNCTION 1 vdist_metric_sparsevec_l2(internal);
-COMMENT ON OPERATOR CLASS sparsevec_l2_ops USING vdist_hnsw IS 'Euclidean distance, <->';
-COMMENT ON OPERATOR FAMILY sparsevec_l2_ops USING vdist_hnsw IS 'Euclidean distance, <->';
-
-CREATE OPERATOR CLASS sparsevec_ip_ops
-  FOR TYPE sparsevec USING vdist_hnsw AS
-  OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
-  FUNCTION 1 vdist_metric_sparsevec_ip(internal);
-COMMENT ON OPERATOR CLASS sparsevec_ip_ops USING vdist_hnsw IS 'negative inner product, <#>';
-COMMENT ON OPERATOR FAMILY sparsevec_ip_ops USING vdist_hnsw IS 'negative inner product, <#>';
-
-CREATE OPERATOR CLASS sparsevec_cosine_ops
-  FOR TYPE sparsevec USING vdist_hnsw AS
-  OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
-  FUNCTION 1 vdist_metric_sparsevec_cosine(internal);
-COMMENT ON OPERATOR CLASS sparsevec_cosine_ops USING vdist_hnsw IS 'cosine distance, <=>';
-COMMENT ON OPERATOR FAMILY sparsevec_cosine_ops USING vdist_hnsw IS 'cosine distance, <=>';
-
-CREATE OPERATOR CLASS sparsevec_l1_ops
-  FOR TYPE sparsevec USING vdist_hnsw AS
-  OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
-  FUNCTION 1 vdist_metric_sparsevec_l1(internal);
-COMMENT ON OPERATOR CLASS sparsevec_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
-COMMENT ON OPERATOR FAMILY sparsevec_l1_ops USING vdist_hnsw IS 'taxicab distance, <+>';
-
 CREATE FUNCTION vdist_metric_bit_hamming(internal) RETURNS integer
   AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION vdist_metric_bit_hamming(internal) IS 'index support: Hamming distance of bit';
@@ -1242,7 +1201,8 @@ CREATE FUNCTION vdist.index_check(index regclass, heap boolean DEFAULT false)
 COMMENT ON FUNCTION vdist.index_check(regclass, boolean) IS
   'what is wrong with a vdist_hnsw index, a row a problem; with heap, compared with its table';
 
-CREATE FUNCTION vdist.recall(index regclass, queries anyarray, k integer DEFAULT 10)
+CREATE FUNCTION vdist.recall(index regclass, queries vector[] DEFAULT NULL,
+    k integer DEFAULT 10, sample integer DEFAULT 100)
   RETURNS double precision LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, @extschema@, pg_temp
 AS $$
@@ -1251,18 +1211,18 @@ DECLARE
   expression text;
   operator text;
   condition text;
-  query text;
+  query vector;
   exact text;
   correct bigint := 0;
   wanted bigint := 0;
   hits bigint;
   total bigint;
 BEGIN
-  IF k < 1 THEN
-    RAISE EXCEPTION 'k must be at least 1' USING ERRCODE = 'invalid_parameter_value';
+  IF k < 1 OR sample < 1 THEN
+    RAISE EXCEPTION 'k and sample must be at least 1' USING ERRCODE = 'invalid_parameter_value';
   END IF;
   SELECT i.indrelid::regclass, pg_get_indexdef(i.indexrelid, 1, true),
-         format('OPERATOR(%I.%s) $1::%s', n.nspname, o.oprname, format_type(t.atttypid, t.atttypmod)),
+         'OPERATOR(' || quote_ident(n.nspname) || '.' || o.oprname || ')',
          coalesce(' AND (' || pg_get_expr(i.indpred, i.indrelid) || ')', '')
     INTO relation, expression, operator, condition
     FROM pg_index i
@@ -1274,22 +1234,26 @@ BEGIN
     JOIN pg_amop a ON a.amopfamily = p.opcfamily AND a.amopstrategy = 1
     JOIN pg_operator o ON o.oid = a.amopopr
     JOIN pg_namespace n ON n.oid = o.oprnamespace
-    JOIN pg_attribute t ON t.attrelid = i.indexrelid AND t.attnum = 1
    WHERE i.indexrelid = index;
   IF NOT FOUND THEN
     RAISE EXCEPTION '"%" is not a vdist_hnsw index', index USING ERRCODE = 'wrong_object_type';
   END IF;
-  FOREACH query IN ARRAY coalesce(queries::text[], '{}')
+  IF queries IS NULL THEN
+    EXECUTE format('SELECT array_agg(v) FROM (SELECT (%s) AS v FROM %s WHERE (%s) IS NOT NULL%s
+                    ORDER BY random() LIMIT %s) s',
+                   expression, relation, expression, condition, sample) INTO queries;
+  END IF;
+  FOREACH query IN ARRAY coalesce(queries, '{}')
   LOOP
     PERFORM set_config('enable_indexscan', 'off', true);
-    EXECUTE format('SELECT max(d)::text, count(*) FROM (SELECT (%s) %s AS d FROM %s
+    EXECUTE format('SELECT max(d)::text, count(*) FROM (SELECT (%s) %s $1 AS d FROM %s
                     WHERE (%s) IS NOT NULL%s ORDER BY 1 LIMIT %s) s',
                    expression, operator, relation, expression, condition, k)
        INTO exact, total USING query;
     PERFORM set_config('enable_indexscan', 'on', true);
     PERFORM set_config('enable_seqscan', 'off', true);
-    EXECUTE format('SELECT count(*) FILTER (WHERE d <= $2::float8) FROM (SELECT (%s) %s AS d
-                    FROM %s WHERE true%s ORDER BY (%s) %s LIMIT %s) s',
+    EXECUTE format('SELECT count(*) FILTER (WHERE d <= $2::float8) FROM (SELECT (%s) %s $1 AS d
+                    FROM %s WHERE true%s ORDER BY (%s) %s $1 LIMIT %s) s',
                    expression, operator, relation, condition, expression, operator, k)
        INTO hits USING query, exact;
     PERFORM set_config('enable_seqscan', 'on', true);
@@ -1299,36 +1263,8 @@ BEGIN
   RETURN correct::float8 / nullif(wanted, 0);
 END
 $$;
-COMMENT ON FUNCTION vdist.recall(regclass, anyarray, integer) IS
-  'share of the k nearest rows that an index finds, for the values in an array';
-
-CREATE FUNCTION vdist.recall(index regclass, k integer DEFAULT 10, sample integer DEFAULT 100)
-  RETURNS double precision LANGUAGE plpgsql VOLATILE
-  SET search_path = pg_catalog, @extschema@, pg_temp
-AS $$
-DECLARE
-  relation regclass;
-  expression text;
-  condition text;
-  queries text[];
-BEGIN
-  IF sample < 1 THEN
-    RAISE EXCEPTION 'sample must be at least 1' USING ERRCODE = 'invalid_parameter_value';
-  END IF;
-  SELECT i.indrelid::regclass, pg_get_indexdef(i.indexrelid, 1, true),
-         coalesce(' AND (' || pg_get_expr(i.indpred, i.indrelid) || ')', '')
-    INTO relation, expression, condition
-    FROM pg_index i WHERE i.indexrelid = index;
-  IF FOUND THEN
-    EXECUTE format('SELECT array_agg(v::text) FROM (SELECT (%s) AS v FROM %s WHERE (%s) IS NOT NULL%s
-                    ORDER BY random() LIMIT %s) s',
-                   expression, relation, expression, condition, sample) INTO queries;
-  END IF;
-  RETURN vdist.recall(index, queries, k);
-END
-$$;
-COMMENT ON FUNCTION vdist.recall(regclass, integer, integer) IS
-  'share of the k nearest rows that an index finds, for a sample of its rows';
+COMMENT ON FUNCTION vdist.recall(regclass, vector[], integer, integer) IS
+  'share of the k nearest rows that an index finds; without queries, a sample of the rows asks';
 
 ---------------------------------------------------------------------------------------------------
 -- 3. Shards and distributed tables (schema vdist)
@@ -1596,248 +1532,31 @@ BEGIN
 END
 $$;
 
--- Both ways are one: columns of the types of one extension become those of the other. What depends on
--- the columns or on the extension is dropped before and created anew afterwards, from texts that are
--- written while the one's schema is in search_path, so that its types and operators stand there without
--- a schema, and read while the other's is before it. pg_catalog is before both: nobody's function may
--- take the place of one of PostgreSQL's.
-
-CREATE TABLE vdist.unbuilt_indexes (
-  index text PRIMARY KEY,
-  command text NOT NULL
-);
-COMMENT ON TABLE vdist.unbuilt_indexes IS
-  'indexes that adopt_pgvector or return_to_pgvector dropped and left to be created, with their commands';
-SELECT pg_catalog.pg_extension_config_dump('vdist.unbuilt_indexes', '');
-
-CREATE FUNCTION vdist.set_expression(relation regclass, "column" name, expression text) RETURNS void
-  AS 'MODULE_PATHNAME', 'vdist_set_expression' LANGUAGE C STRICT;
-COMMENT ON FUNCTION vdist.set_expression(regclass, name, text) IS
-  'makes a column generated that has the values of its expression already; of adopt_pgvector';
-REVOKE ALL ON FUNCTION vdist.set_expression(regclass, name, text) FROM PUBLIC;
-
--- Privileges as commands: of an object, or of one of its columns.
-CREATE FUNCTION vdist.grants(object text, "column" text, acl aclitem[], owner oid) RETURNS text[]
-  LANGUAGE sql STABLE
-  AS $$
-    SELECT CASE WHEN acl IS NULL THEN '{}' ELSE
-        CASE WHEN "column" IS NULL THEN ARRAY[pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC, %I', object,
-          pg_catalog.pg_get_userbyid(owner))] ELSE '{}' END
-        OPERATOR(pg_catalog.||) coalesce((SELECT pg_catalog.array_agg(pg_catalog.format('GRANT %s%s ON %s TO %s%s',
-            privilege_type, ' (' OPERATOR(pg_catalog.||) "column" OPERATOR(pg_catalog.||) ')', object,
-            CASE grantee WHEN 0 THEN 'PUBLIC'
-              ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(grantee)) END,
-            CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END))
-          FROM pg_catalog.aclexplode(acl)), '{}') END
-  $$;
-COMMENT ON FUNCTION vdist.grants(text, text, aclitem[], oid) IS 'privileges as commands; of adopt_pgvector';
-REVOKE ALL ON FUNCTION vdist.grants(text, text, aclitem[], oid) FROM PUBLIC;
-
--- What drops an object and what creates it anew, by the search_path of the caller, which has pg_catalog
--- first. No row: it goes and comes with another object. What creates an index that is left to be built
--- will be run by somebody else, so it names all schemas.
-CREATE FUNCTION vdist.recreation(class regclass, id oid, from_schema name, to_schema name, to_extension name,
-    build_indexes boolean, OUT undo text, OUT redo text[], OUT index text)
-  RETURNS SETOF record
-  LANGUAGE plpgsql
-  AS $$
-DECLARE
-  path text := current_setting('search_path');
-  name text;
-  kind text;
-  definition text;
-  item record;
-BEGIN
-  redo := '{}';
-  IF class = 'pg_class'::regclass THEN
-    SELECT c.*, format('%I.%I', n.nspname, c.relname) AS name, am.amname AS am, t.spcname AS tablespace,
-        array_to_string(c.reloptions, ', ') AS options
-      INTO item
-      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am am ON am.oid = c.relam
-        LEFT JOIN pg_tablespace t ON t.oid = c.reltablespace
-      WHERE c.oid = id;
-    name := item.name;
-    IF item.relkind IN ('i', 'I') THEN
-      IF item.relispartition THEN
-        RETURN;
-      END IF;
-      kind := 'INDEX';
-      IF NOT build_indexes AND item.relkind = 'i' THEN
-        index := name;
-        PERFORM set_config('search_path', 'pg_catalog', true);
-      END IF;
-      -- Which class is the default differs. ON ONLY would leave out the partitions.
-      SELECT regexp_replace(replace(pg_get_indexdef(id), format(' (%s)', pg_get_indexdef(id, 1, false)),
-            CASE WHEN o.opcnamespace = from_schema::regnamespace
-              THEN format(' (%s %I.%I)', pg_get_indexdef(id, 1, false), to_schema, o.opcname)
-              ELSE format(' (%s)', pg_get_indexdef(id, 1, false)) END),
-          '^(CREATE (UNIQUE )?INDEX \S+) ON ONLY ', '\1 ON ')
-        INTO definition
-        FROM pg_index x JOIN pg_opclass o ON o.oid = x.indclass[0] WHERE x.indexrelid = id;
-      IF to_extension = 'vdist' THEN
-        definition := regexp_replace(definition, ' USING (hnsw|ivfflat) \(', ' USING vdist_hnsw (');
-        definition := regexp_replace(definition, ' WITH \(lists=''?\d+''?\)', '');
-      ELSE
-        definition := regexp_replace(definition, ' USING vdist_hnsw \(', ' USING hnsw (');
-        definition := regexp_replace(definition, '(, )?quantization=''?\w+''?', '');
-        definition := replace(replace(definition, ' WITH (, ', ' WITH ('), ' WITH ()', '');
-      END IF;
-      IF item.tablespace IS NOT NULL THEN
-        definition := regexp_replace(definition, '( WHERE .*)?$', format(' TABLESPACE %I\1', item.tablespace));
-      END IF;
-      IF index IS NOT NULL THEN
-        PERFORM set_config('search_path', path, true);
-        definition := regexp_replace(definition, '^CREATE (UNIQUE )?INDEX ', 'CREATE \1INDEX CONCURRENTLY ');
-        definition := replace(definition, format('OPERATOR(%I.', from_schema), format('OPERATOR(%I.', to_schema));
-        definition := regexp_replace(definition, format('\m%s\.(%s)\M', regexp_replace(quote_ident(from_schema), '\W', '\\\&', 'g'),
-            (SELECT string_agg(proname, '|') FROM
-              (SELECT proname FROM pg_proc WHERE pronamespace = to_schema::regnamespace
-                UNION SELECT typname FROM pg_type WHERE typnamespace = to_schema::regnamespace
-                UNION SELECT opcname FROM pg_opclass WHERE opcnamespace = to_schema::regnamespace) AS names
-              WHERE proname ~ '^\w+$')),
-          format('%I.\1', to_schema), 'g');
-      END IF;
-      undo := 'DROP INDEX ' || name;
-      redo := ARRAY[definition];
-    ELSE
-      kind := CASE item.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END;
-      undo := format('DROP %s %s', kind, name);
-      -- Filled by REFRESH, which runs as the owner.
-      redo := ARRAY[format('CREATE %s %s%s%s%s AS %s%s', kind, name, ' USING ' || item.am,
-          ' WITH (' || item.options || ')', ' TABLESPACE ' || quote_ident(item.tablespace),
-          rtrim(pg_get_viewdef(id), ';'), CASE item.relkind WHEN 'm' THEN ' WITH NO DATA' ELSE '' END),
-        format('ALTER %s %s OWNER TO %I', kind, name, pg_get_userbyid(item.relowner))]
-        || vdist.grants(name, NULL, item.relacl, item.relowner)
-        || (SELECT array_agg(command) FROM pg_attribute a,
-            unnest(vdist.grants(name, quote_ident(a.attname), a.attacl, item.relowner)) AS command
-          WHERE a.attrelid = id)
-        || (SELECT array_agg(format('COMMENT ON COLUMN %s.%I IS %L', name, a.attname, d.description))
-          FROM pg_description d JOIN pg_attribute a ON a.attrelid = d.objoid AND a.attnum = d.objsubid
-          WHERE d.classoid = class AND d.objoid = id AND d.objsubid > 0);
-      IF item.relkind = 'm' AND item.relispopulated THEN
-        redo := redo || ('REFRESH MATERIALIZED VIEW ' || name);
-      END IF;
-    END IF;
-
-  ELSIF class = 'pg_constraint'::regclass THEN
-    -- those of domains come with them
-    SELECT c.*, format('%I.%I', n.nspname, t.relname) AS "on" INTO item
-      FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-      WHERE c.oid = id AND c.conislocal AND c.coninhcount = 0 AND c.conparentid = 0;
-    IF NOT FOUND THEN
-      RETURN;
-    END IF;
-    kind := 'CONSTRAINT';
-    name := format('%I ON %s', item.conname, item."on");
-    undo := format('ALTER TABLE %s DROP CONSTRAINT %I', item."on", item.conname);
-    redo := ARRAY[format('ALTER TABLE %s ADD CONSTRAINT %I %s', item."on", item.conname, pg_get_constraintdef(id))];
-
-  ELSIF class = 'pg_attrdef'::regclass THEN
-    SELECT a.*, format('%I.%I', n.nspname, t.relname) AS "on", pg_get_expr(d.adbin, d.adrelid) AS expression
-      INTO item
-      FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-        JOIN pg_class t ON t.oid = d.adrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-      WHERE d.oid = id;
-    IF item.attgenerated = '' THEN
-      undo := format('ALTER TABLE ONLY %s ALTER COLUMN %I DROP DEFAULT', item."on", item.attname);
-      redo := ARRAY[format('ALTER TABLE ONLY %s ALTER COLUMN %I SET DEFAULT %s', item."on", item.attname, item.expression)];
-    ELSE
-      -- of partitions and children with that of their parents
-      undo := CASE item.attinhcount WHEN 0
-        THEN format('ALTER TABLE %s ALTER COLUMN %I DROP EXPRESSION', item."on", item.attname) ELSE '' END;
-      redo := ARRAY[format('SELECT vdist.set_expression(%L, %L, %L)', item."on", item.attname, item.expression)];
-    END IF;
-
-  ELSIF class = 'pg_proc'::regclass THEN
-    SELECT p.* INTO item FROM pg_proc p WHERE p.oid = id;
-    IF item.prokind = 'a' THEN
-      RETURN;
-    END IF;
-    kind := CASE item.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END;
-    name := id::regprocedure;
-    undo := format('DROP %s %s', kind, name);
-    redo := ARRAY[pg_get_functiondef(id), format('ALTER %s %s OWNER TO %I', kind, name, pg_get_userbyid(item.proowner))]
-      || vdist.grants(kind || ' ' || name, NULL, item.proacl, item.proowner);
-
-  ELSIF class = 'pg_trigger'::regclass THEN
-    SELECT g.*, format('%I.%I', n.nspname, t.relname) AS "on"
-      INTO item
-      FROM pg_trigger g JOIN pg_class t ON t.oid = g.tgrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-      WHERE g.oid = id;
-    IF item.tgisinternal OR item.tgparentid <> 0 THEN
-      RETURN;
-    END IF;
-    kind := 'TRIGGER';
-    name := format('%I ON %s', item.tgname, item."on");
-    undo := 'DROP TRIGGER ' || name;
-    redo := ARRAY[pg_get_triggerdef(id)];
-    IF item.tgenabled <> 'O' THEN
-      redo := redo || format('ALTER TABLE %s %s TRIGGER %I', item."on",
-        CASE item.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, item.tgname);
-    END IF;
-
-  ELSIF class = 'pg_policy'::regclass THEN
-    SELECT p.*, format('%I.%I', n.nspname, t.relname) AS "on",
-        (SELECT string_agg(CASE r WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(r)) END, ', ')
-          FROM unnest(p.polroles) AS r) AS roles
-      INTO item
-      FROM pg_policy p JOIN pg_class t ON t.oid = p.polrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-      WHERE p.oid = id;
-    kind := 'POLICY';
-    name := format('%I ON %s', item.polname, item."on");
-    undo := 'DROP POLICY ' || name;
-    redo := ARRAY[format('CREATE POLICY %s AS %s FOR %s TO %s%s%s', name,
-      CASE WHEN item.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
-      CASE item.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
-      item.roles, ' USING (' || pg_get_expr(item.polqual, item.polrelid) || ')',
-      ' WITH CHECK (' || pg_get_expr(item.polwithcheck, item.polrelid) || ')')];
-
-  ELSIF class = 'pg_rewrite'::regclass THEN
-    SELECT format('%I ON %I.%I', r.rulename, n.nspname, t.relname) INTO name
-      FROM pg_rewrite r JOIN pg_class t ON t.oid = r.ev_class JOIN pg_namespace n ON n.oid = t.relnamespace
-      WHERE r.oid = id;
-    kind := 'RULE';
-    undo := 'DROP RULE ' || name;
-    redo := ARRAY[pg_get_ruledef(id)];
-
-  ELSE
-    RETURN;
-  END IF;
-
-  IF obj_description(id, class::text::name) IS NOT NULL AND index IS NULL THEN
-    redo := redo || format('COMMENT ON %s %s IS %L', kind, name, obj_description(id, class::text::name));
-  END IF;
-  RETURN NEXT;
-END
-$$;
-COMMENT ON FUNCTION vdist.recreation(regclass, oid, name, name, name, boolean) IS
-  'commands that drop an object and create it anew; of adopt_pgvector';
-REVOKE ALL ON FUNCTION vdist.recreation(regclass, oid, name, name, name, boolean) FROM PUBLIC;
-
+-- Both ways are one: columns of the types of one extension become those of the other. Texts of
+-- indexes, views, defaults and constraints are written while the one's schema is in search_path, so
+-- that its types and operators stand there without a schema, and read while the other's is before it.
 CREATE FUNCTION vdist.exchange_types(from_extension name, to_extension name, build_indexes boolean,
     OUT object text, OUT action text, OUT command text)
   RETURNS SETOF record
-  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET check_function_bodies = off
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   from_schema name;
   to_schema name;
   types oid[];
-  domains oid[];
   writing text;
   reading text;
   item record;
-  statement text;
-  objects jsonb[] := '{}';
+  saved record;
+  tables oid[];
+  views jsonb[] := '{}';
+  constraints jsonb[] := '{}';
+  defaults jsonb[] := '{}';
+  indexes jsonb[] := '{}';
+  lengths text[] := '{}';
   entry jsonb;
-  casts text[] := '{}';
-  tables jsonb[] := '{}';
-  restore text[];
-  old_domains text[] := '{}';
   file oid;
 BEGIN
-  -- one at a time
-  LOCK TABLE vdist.unbuilt_indexes IN SHARE ROW EXCLUSIVE MODE;
   SELECT n.nspname INTO from_schema FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
     WHERE e.extname = from_extension;
   SELECT n.nspname INTO to_schema FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
@@ -1854,14 +1573,13 @@ BEGIN
             AND td.deptype = 'e' AND td.classid = 'pg_type'::regclass
           JOIN pg_type tt ON tt.oid = td.objid
         WHERE te.extname = to_extension AND tt.typname = t.typname);
-  IF types IS NULL AND NOT EXISTS (SELECT FROM vdist.unbuilt_indexes) THEN
+  IF types IS NULL THEN
     RAISE EXCEPTION 'pgvector is not installed in this database'
       USING ERRCODE = 'object_not_in_prerequisite_state',
         HINT = 'This is for a database with both extensions, each in a schema of its own.';
   END IF;
-  types := coalesce(types, '{}');
-  writing := format('pg_catalog, %I', from_schema);
-  reading := format('pg_catalog, %I, %I', to_schema, from_schema);
+  writing := format('%I, pg_catalog', from_schema);
+  reading := format('%I, %I, pg_catalog', to_schema, from_schema);
 
   -- binary-coercible casts for the time of this function
   FOR item IN SELECT typname FROM pg_type WHERE oid = ANY (types) LOOP
@@ -1876,168 +1594,168 @@ BEGIN
       WHERE t.typnamespace = to_schema::regnamespace AND p.prosupport = 0
         AND t.typname IN (SELECT typname FROM pg_type WHERE oid = ANY (types))
   LOOP
-    casts := casts || pg_get_functiondef(item.oid);
+    lengths := lengths || pg_get_functiondef(item.oid);
     EXECUTE format('ALTER FUNCTION %s SUPPORT vdist.typmod_support', item.oid::regprocedure);
   END LOOP;
 
-  SELECT coalesce(array_agg(oid), '{}') INTO domains FROM pg_type WHERE typtype = 'd' AND typbasetype = ANY (types);
+  SELECT coalesce(array_agg(DISTINCT a.attrelid), '{}') INTO tables
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
+    WHERE (a.atttypid = ANY (types) OR t.typelem = ANY (types)) AND NOT a.attisdropped
+      AND a.attnum > 0 AND c.relkind IN ('r', 'p', 'f');
+
   PERFORM set_config('search_path', writing, true);
 
-  -- All that depends on the extension or on columns of its types, and on that in turn: what is farthest
-  -- from them goes first and comes last.
+  -- views over those columns and views over these, innermost first
   FOR item IN
-    WITH RECURSIVE changing(type) AS (
-        SELECT unnest(types || domains)
-      UNION ALL
-        SELECT t.oid FROM pg_type t WHERE t.typelem = ANY (types || domains) AND t.typcategory = 'A'),
-      members(class, id) AS (
-        SELECT d.classid, d.objid FROM pg_extension e
-            JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-          WHERE e.extname IN (from_extension, to_extension)),
-      roots(class, id, sub) AS (
-        SELECT d.classid, d.objid, 0 FROM pg_extension e
-            JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-            LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
-          WHERE e.extname = from_extension AND d.classid IN ('pg_type'::regclass, 'pg_proc'::regclass,
-              'pg_operator'::regclass, 'pg_opclass'::regclass)
-            AND p.pronamespace IS DISTINCT FROM 'vdist'::regnamespace
+    WITH RECURSIVE over AS (
+        SELECT r.ev_class AS view, 1 AS depth
+          FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+            JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+            JOIN pg_type t ON t.oid = a.atttypid
+          WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+            AND d.refobjid = ANY (tables) AND (t.oid = ANY (types) OR t.typelem = ANY (types))
       UNION
-        SELECT 'pg_type'::regclass, type, 0 FROM changing
-      UNION
-        SELECT 'pg_class'::regclass, a.attrelid, a.attnum::int
-          FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-          WHERE a.atttypid IN (SELECT type FROM changing) AND a.attnum > 0 AND NOT a.attisdropped
-            AND c.relkind IN ('r', 'p', 'f')),
-      -- views stand for their rules and types, constraints for their indexes
-      edges(class, id, refclass, refid, refsub) AS (
-        SELECT unit.class, unit.id, ref.class, ref.id, d.refobjsubid
-          FROM pg_depend d
-            LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.rulename = '_RETURN'
-            LEFT JOIN pg_constraint k ON d.classid = 'pg_class'::regclass AND k.conindid = d.objid
-              AND k.contype IN ('p', 'u', 'x')
-            LEFT JOIN pg_constraint rk ON d.refclassid = 'pg_class'::regclass AND rk.conindid = d.refobjid
-              AND rk.contype IN ('p', 'u', 'x')
-            LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
-            LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A',
-            LATERAL (SELECT CASE WHEN r.oid IS NOT NULL THEN 'pg_class'::regclass::oid
-                WHEN k.oid IS NOT NULL THEN 'pg_constraint'::regclass::oid ELSE d.classid END AS class,
-              coalesce(r.ev_class, k.oid, d.objid) AS id) AS unit,
-            LATERAL (SELECT CASE WHEN coalesce(nullif(t.typrelid, 0), e.typrelid, 0) <> 0 THEN 'pg_class'::regclass::oid
-                WHEN rk.oid IS NOT NULL THEN 'pg_constraint'::regclass::oid ELSE d.refclassid END AS class,
-              coalesce(nullif(t.typrelid, 0), nullif(e.typrelid, 0), rk.oid, d.refobjid) AS id) AS ref
-          WHERE d.deptype IN ('n', 'a', 'i')),
-      dependents(class, id, depth) AS (
-        SELECT e.class, e.id, 1 FROM roots r JOIN edges e ON e.refclass = r.class AND e.refid = r.id
-            AND (r.sub = 0 OR e.refsub = r.sub)
-          WHERE (e.class, e.id) NOT IN (SELECT class, id FROM members)
-      UNION
-        SELECT e.class, e.id, d.depth + 1
-          FROM dependents d JOIN edges e ON e.refclass = d.class AND e.refid = d.id
-          WHERE (e.class, e.id) <> (d.class, d.id) AND d.depth < 50
-            AND (e.class, e.id) NOT IN (SELECT class, id FROM members)
-            AND (d.class <> 'pg_class'::regclass
-              OR (SELECT relkind FROM pg_class WHERE oid = d.id) IN ('v', 'm', 'i', 'I')))
-    SELECT d.class, d.id, pg_describe_object(d.class, d.id, 0) AS name, r.*
-      FROM (SELECT class, id, max(depth) AS depth FROM dependents GROUP BY class, id) d
-        LEFT JOIN pg_class c ON d.class = 'pg_class'::regclass AND c.oid = d.id,
-        LATERAL vdist.recreation(d.class, d.id, from_schema, to_schema, to_extension, build_indexes) AS r
-      WHERE d.class <> 'pg_class'::regclass OR c.relkind IN ('v', 'm', 'i', 'I')
-      ORDER BY d.depth, d.class = 'pg_class'::regclass, 3
+        SELECT r.ev_class, o.depth + 1
+          FROM over o JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = o.view
+            JOIN pg_rewrite r ON r.oid = d.objid
+          WHERE d.classid = 'pg_rewrite'::regclass AND r.ev_class <> o.view AND o.depth < 100)
+    SELECT c.oid, c.relkind, format('%I.%I', n.nspname, c.relname) AS name,
+        pg_get_viewdef(c.oid) AS definition, pg_get_userbyid(c.relowner) AS owner, c.relacl::text,
+        array_to_string(c.reloptions, ', ') AS options, obj_description(c.oid, 'pg_class') AS comment
+      FROM (SELECT view, max(depth) AS depth FROM over GROUP BY view) o
+        JOIN pg_class c ON c.oid = o.view JOIN pg_namespace n ON n.oid = c.relnamespace
+      ORDER BY o.depth
   LOOP
-    objects := objects || to_jsonb(item);
-  END LOOP;
-  FOR i IN REVERSE cardinality(objects) .. 1 LOOP
-    IF objects[i] ->> 'undo' <> '' THEN
-      EXECUTE objects[i] ->> 'undo';
+    IF item.relkind <> 'v' THEN
+      RAISE EXCEPTION 'materialized view % uses a column whose type is to change', item.name
+        USING ERRCODE = 'feature_not_supported', HINT = 'Drop it, and create it again afterwards.';
     END IF;
+    views := views || to_jsonb(item);
+  END LOOP;
+  FOR i IN REVERSE cardinality(views) .. 1 LOOP
+    EXECUTE format('DROP VIEW %s', views[i] ->> 'name');
   END LOOP;
 
-  -- Columns; those of partitions and children follow their parents, attributes of types that are no
-  -- column's, too.
+  -- indexes, check constraints and defaults of those columns
+  FOR item IN
+    SELECT format('%I.%I', n.nspname, i.relname) AS name, pg_get_indexdef(i.oid) AS definition,
+        pg_get_indexdef(i.oid, 1, false) AS "column", o.opcname AS class, t.relkind AS on_kind,
+        obj_description(i.oid, 'pg_class') AS comment
+      FROM pg_class i JOIN pg_namespace n ON n.oid = i.relnamespace
+        JOIN pg_index x ON x.indexrelid = i.oid JOIN pg_class t ON t.oid = x.indrelid
+        JOIN pg_opclass o ON o.oid = x.indclass[0]
+      WHERE x.indrelid = ANY (tables) AND NOT i.relispartition
+        AND EXISTS (SELECT FROM pg_depend d
+            JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+          WHERE d.classid = 'pg_class'::regclass AND d.objid = i.oid
+            AND d.refclassid = 'pg_class'::regclass AND d.refobjid = x.indrelid AND a.atttypid = ANY (types))
+      ORDER BY 1
+  LOOP
+    indexes := indexes || to_jsonb(item);
+    EXECUTE format('DROP INDEX %s', item.name);
+  END LOOP;
+  FOR item IN
+    SELECT format('%I.%I', n.nspname, t.relname) AS "table",
+        quote_ident(c.conname) AS name, pg_get_constraintdef(c.oid) AS definition
+      FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+      WHERE c.contype = 'c' AND c.conislocal AND c.coninhcount = 0 AND c.conrelid = ANY (tables)
+        AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.conrelid
+          AND a.attnum = ANY (c.conkey) AND a.atttypid = ANY (types))
+  LOOP
+    constraints := constraints || to_jsonb(item);
+    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %s', item."table", item.name);
+  END LOOP;
+  FOR item IN
+    SELECT format('%I.%I', n.nspname, t.relname) AS "table", quote_ident(a.attname) AS name,
+        pg_get_expr(d.adbin, d.adrelid) AS definition
+      FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+        JOIN pg_class t ON t.oid = d.adrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+      WHERE d.adrelid = ANY (tables) AND a.atttypid = ANY (types) AND a.attgenerated = ''
+  LOOP
+    defaults := defaults || to_jsonb(item);
+    EXECUTE format('ALTER TABLE ONLY %s ALTER COLUMN %s DROP DEFAULT', item."table", item.name);
+  END LOOP;
+
+  -- the columns; those of partitions and children follow their parents
   FOR item IN
     SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name, c.relkind,
-        format('ALTER %s %I.%I ', CASE c.relkind WHEN 'c' THEN 'TYPE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END,
-          n.nspname, c.relname)
-        || string_agg(format('ALTER %1$s %2$I TYPE %3$s%4$s', CASE c.relkind WHEN 'c' THEN 'ATTRIBUTE' ELSE 'COLUMN' END,
-          a.attname, format_type(a.atttypid, a.atttypmod), CASE WHEN c.relkind IN ('r', 'p')
-            THEN format(' USING %I::%s', a.attname, format_type(a.atttypid, a.atttypmod)) ELSE '' END), ', ' ORDER BY a.attnum) AS command,
-        string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns
+        string_agg(format('ALTER COLUMN %1$I TYPE %2$s%3$s', a.attname,
+          format_type(a.atttypid, a.atttypmod),
+          CASE WHEN c.relkind <> 'f' THEN format(' USING %I::%s', a.attname,
+            format_type(a.atttypid, a.atttypmod)) ELSE '' END), ', ') AS actions,
+        string_agg(quote_ident(a.attname), ', ') AS columns
       FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = a.atttypid
-      WHERE c.relkind IN ('r', 'p', 'f', 'c')
-        AND (a.atttypid = ANY (types || domains) OR t.typelem = ANY (types) AND t.typcategory = 'A')
+      WHERE c.oid = ANY (tables) AND (a.atttypid = ANY (types) OR t.typelem = ANY (types))
         AND a.attnum > 0 AND NOT a.attisdropped AND a.attinhcount = 0
-        AND NOT (c.relkind = 'c' AND EXISTS (SELECT FROM pg_attribute u JOIN pg_type ut ON ut.oid = u.atttypid
-          WHERE ut.typrelid = c.oid OR ut.typelem = c.reltype))
-      GROUP BY c.oid, n.nspname, c.relname ORDER BY c.relkind = 'c' DESC, 2
+      GROUP BY 1, 2, 3 ORDER BY 2
   LOOP
-    tables := tables || to_jsonb(item);
-  END LOOP;
-  -- what a change of type forgets
-  SELECT coalesce(array_agg(format('ALTER TABLE ONLY %I.%I ALTER COLUMN %I SET STORAGE %s', n.nspname, c.relname, a.attname,
-      CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'm' THEN 'MAIN' WHEN 'x' THEN 'EXTENDED' ELSE 'EXTERNAL' END)), '{}')
-    INTO restore
-    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-      JOIN pg_type t ON t.oid = a.atttypid
-    WHERE c.relkind IN ('r', 'p') AND a.atttypid = ANY (types || domains) AND a.attnum > 0 AND NOT a.attisdropped
-      AND a.attstorage <> t.typstorage;
-
-  -- domains: new ones with the old names
-  FOR item IN
-    SELECT t.oid, t.typname, format('%I.%I', n.nspname, t.typname) AS name,
-        format('CREATE DOMAIN %I.%I AS %s%s%s%s', n.nspname, t.typname, format_type(t.typbasetype, t.typtypmod),
-          ' DEFAULT ' || pg_get_expr(t.typdefaultbin, 0), CASE WHEN t.typnotnull THEN ' NOT NULL' ELSE '' END,
-          (SELECT string_agg(format(' CONSTRAINT %I %s', c.conname, pg_get_constraintdef(c.oid)), '' ORDER BY c.conname)
-            FROM pg_constraint c WHERE c.contypid = t.oid AND c.contype = 'c')) AS definition,
-        ARRAY[format('ALTER DOMAIN %I.%I OWNER TO %I', n.nspname, t.typname, pg_get_userbyid(t.typowner)),
-          format('COMMENT ON DOMAIN %I.%I IS %L', n.nspname, t.typname, obj_description(t.oid, 'pg_type'))]
-          || vdist.grants(format('DOMAIN %I.%I', n.nspname, t.typname), NULL, t.typacl, t.typowner) AS attributes
-      FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-      WHERE t.oid = ANY (domains) ORDER BY 3
-  LOOP
-    EXECUTE format('ALTER DOMAIN %s RENAME TO %I', item.name, 'old ' || left(item.typname, 50));
+    file := pg_relation_filenode(item.oid);
     PERFORM set_config('search_path', reading, true);
-    EXECUTE item.definition;
-    FOREACH statement IN ARRAY item.attributes LOOP
-      EXECUTE statement;
-    END LOOP;
+    EXECUTE format('ALTER TABLE %s %s', item.name, item.actions);
     PERFORM set_config('search_path', writing, true);
-    old_domains := old_domains || format('DROP DOMAIN %I.%I', (SELECT nspname FROM pg_type t JOIN pg_namespace n
-      ON n.oid = t.typnamespace WHERE t.oid = item.oid), 'old ' || left(item.typname, 50));
-    object := 'domain ' || item.name;
-    action := 'created anew';
-    RETURN NEXT;
-  END LOOP;
-
-  PERFORM set_config('search_path', reading, true);
-  FOREACH entry IN ARRAY tables LOOP
-    file := pg_relation_filenode((entry ->> 'oid')::oid::regclass);
-    EXECUTE entry ->> 'command';
-    object := format('%s %s (%s)', CASE entry ->> 'relkind' WHEN 'c' THEN 'type' WHEN 'f' THEN 'foreign table' ELSE 'table' END,
-      entry ->> 'name', entry ->> 'columns');
-    action := CASE WHEN file IS DISTINCT FROM pg_relation_filenode((entry ->> 'oid')::oid::regclass)
+    object := format('table %s (%s)', item.name, item.columns);
+    action := CASE WHEN file IS DISTINCT FROM pg_relation_filenode(item.oid)
       THEN 'type changed, table rewritten' ELSE 'type changed' END;
+    command := NULL;
     RETURN NEXT;
-    -- a change of type drops the statistics
-    IF entry ->> 'relkind' IN ('r', 'p') THEN
-      EXECUTE format('ANALYZE %s (%s)', entry ->> 'name', entry ->> 'columns');
-    END IF;
-  END LOOP;
-  FOREACH statement IN ARRAY restore || old_domains LOOP
-    EXECUTE statement;
   END LOOP;
 
   -- and all that was taken away
-  FOREACH entry IN ARRAY objects LOOP
-    IF entry ->> 'index' IS NOT NULL THEN
-      INSERT INTO vdist.unbuilt_indexes VALUES (entry ->> 'index', entry -> 'redo' ->> 0)
-        ON CONFLICT (index) DO UPDATE SET command = excluded.command;
+  PERFORM set_config('search_path', reading, true);
+  FOREACH entry IN ARRAY defaults LOOP
+    EXECUTE format('ALTER TABLE ONLY %s ALTER COLUMN %s SET DEFAULT %s',
+      entry ->> 'table', entry ->> 'name', entry ->> 'definition');
+  END LOOP;
+  FOREACH entry IN ARRAY constraints LOOP
+    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %s %s',
+      entry ->> 'table', entry ->> 'name', entry ->> 'definition');
+  END LOOP;
+  FOREACH entry IN ARRAY views LOOP
+    EXECUTE format('CREATE VIEW %s%s AS %s', entry ->> 'name',
+      coalesce(' WITH (' || (entry ->> 'options') || ')', ''), entry ->> 'definition');
+    EXECUTE format('ALTER VIEW %s OWNER TO %I', entry ->> 'name', entry ->> 'owner');
+    IF entry ->> 'comment' IS NOT NULL THEN
+      EXECUTE format('COMMENT ON VIEW %s IS %L', entry ->> 'name', entry ->> 'comment');
+    END IF;
+    FOR saved IN
+      SELECT privilege_type, is_grantable,
+          CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee
+        FROM aclexplode((entry ->> 'relacl')::aclitem[])
+    LOOP
+      EXECUTE format('GRANT %s ON %s TO %s%s', saved.privilege_type, entry ->> 'name', saved.grantee,
+        CASE WHEN saved.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+    object := 'view ' || (entry ->> 'name');
+    action := 'created anew';
+    command := NULL;
+    RETURN NEXT;
+  END LOOP;
+  FOREACH entry IN ARRAY indexes LOOP
+    object := 'index ' || (entry ->> 'name');
+    -- Defaults of classes differ. ON ONLY would leave out the partitions.
+    command := replace(entry ->> 'definition', format(' (%s)', entry ->> 'column'),
+      format(' (%s %I)', entry ->> 'column', entry ->> 'class'));
+    command := regexp_replace(command, '^(CREATE (UNIQUE )?INDEX \S+) ON ONLY ', '\1 ON ');
+    IF to_extension = 'vdist' THEN
+      command := regexp_replace(command, ' USING (hnsw|ivfflat) \(', ' USING vdist_hnsw (');
+      command := regexp_replace(command, ' WITH \(lists=''?\d+''?\)', '');
     ELSE
-      FOR statement IN SELECT jsonb_array_elements_text(entry -> 'redo') LOOP
-        EXECUTE statement;
-      END LOOP;
-      object := entry ->> 'name';
+      command := regexp_replace(command, ' USING vdist_hnsw \(', ' USING hnsw (');
+      command := regexp_replace(command, '(, )?quantization=''?\w+''?', '');
+      command := replace(replace(command, ' WITH (, ', ' WITH ('), ' WITH ()', '');
+    END IF;
+    IF NOT build_indexes AND entry ->> 'on_kind' <> 'p' THEN
+      command := regexp_replace(command, '^CREATE (UNIQUE )?INDEX ', 'CREATE \1INDEX CONCURRENTLY ');
+      action := 'dropped, to be created by the command';
+      RETURN NEXT;
+    ELSE
+      EXECUTE command;
+      IF entry ->> 'comment' IS NOT NULL THEN
+        EXECUTE format('COMMENT ON INDEX %s IS %L', entry ->> 'name', entry ->> 'comment');
+      END IF;
       action := 'created anew';
+      command := NULL;
       RETURN NEXT;
     END IF;
   END LOOP;
@@ -2046,26 +1764,8 @@ BEGIN
   FOR item IN SELECT typname FROM pg_type WHERE oid = ANY (types) LOOP
     EXECUTE format('DROP CAST (%I.%I AS %I.%I)', from_schema, item.typname, to_schema, item.typname);
   END LOOP;
-  FOREACH statement IN ARRAY casts LOOP
-    EXECUTE statement;
-  END LOOP;
-
-  -- indexes that are left to be built, by this call or by one before
-  DELETE FROM vdist.unbuilt_indexes u USING pg_index x WHERE x.indexrelid = to_regclass(u.index) AND x.indisvalid;
-  FOR item IN
-    SELECT u.index, u.command, i IS NOT NULL AS begun FROM vdist.unbuilt_indexes u, to_regclass(u.index) AS i ORDER BY 1
-  LOOP
-    object := 'index ' || item.index;
-    command := CASE WHEN item.begun THEN 'REINDEX INDEX CONCURRENTLY ' || item.index ELSE item.command END;
-    action := CASE WHEN item.begun THEN 'not finished, to be built by the command'
-      ELSE 'dropped, to be created by the command' END;
-    IF build_indexes THEN
-      EXECUTE replace(command, ' INDEX CONCURRENTLY ', ' INDEX ');
-      DELETE FROM vdist.unbuilt_indexes u WHERE u.index = item.index;
-      command := NULL;
-      action := 'created anew';
-    END IF;
-    RETURN NEXT;
+  FOR i IN 1 .. cardinality(lengths) LOOP
+    EXECUTE lengths[i];
   END LOOP;
 
   -- what DROP EXTENSION would still take along

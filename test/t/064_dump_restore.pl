@@ -37,6 +37,8 @@ CREATE INDEX items_half ON shop.items USING hnsw (half halfvec_cosine_ops);
 CREATE INDEX items_unit ON shop.items USING hnsw (unit halfvec_l1_ops);
 CREATE INDEX items_hamming ON shop.items USING hnsw (code bit_hamming_ops);
 CREATE INDEX items_jaccard ON shop.items USING hnsw (code bit_jaccard_ops);
+CREATE INDEX items_sparse_l2 ON shop.items USING hnsw (sparse sparsevec_l2_ops);
+CREATE INDEX items_sparse_cosine ON shop.items USING hnsw (sparse sparsevec_cosine_ops);
 CREATE INDEX items_lists ON shop.items USING ivfflat (embedding) WITH (lists = 10);
 CREATE INDEX items_lists_half ON shop.items USING ivfflat (half halfvec_ip_ops) WITH (lists = 20);
 CREATE INDEX items_some ON shop.items USING hnsw ((plain::vector(2)) vector_l2_ops) WHERE id > 100;
@@ -63,7 +65,7 @@ CREATE FUNCTION shop.angle(a vector, b vector DEFAULT '[1,0,0]') RETURNS float8 
   BEGIN ATOMIC SELECT a <=> b; END;
 CREATE AGGREGATE shop.total(vector) (SFUNC = vector_add, STYPE = vector);
 SQL
-my @indexes = map { "shop.$_" } qw(items_l2 items_ip items_cosine items_l1 items_half items_unit items_hamming items_jaccard
+my @indexes = map { "shop.$_" } qw(items_l2 items_ip items_cosine items_l1 items_half items_unit items_hamming items_jaccard items_sparse_l2 items_sparse_cosine
   items_lists items_lists_half items_some items_bits part0_v_idx part1_v_idx fast_v means_mean);
 
 # Results by each index, as text.
@@ -72,7 +74,8 @@ sub answers
 	my ($server, $db, @settings) = @_;
 	@settings = ('enable_seqscan = off') if !@settings;
 	my @orders = ("embedding <-> '[3,4,1]'", "embedding <#> '[3,4,1]'", "embedding <=> '[3,4,1]'", "embedding <+> '[3,4,1]'",
-		"half <=> '[3,4,1]'", "half <#> '[3,4,1]'", "unit <+> '[1,0,0]'", "code <~> '01100110'", "code <%> '01100110'");
+		"half <=> '[3,4,1]'", "half <#> '[3,4,1]'", "unit <+> '[1,0,0]'", "sparse <-> '{2:4}/5'", "sparse <=> '{2:4}/5'",
+		"code <~> '01100110'", "code <%> '01100110'");
 	my $all = join ";\n", map { "SELECT array_agg(d) FROM (SELECT round(($_)::numeric, 4) AS d FROM shop.items ORDER BY $_ LIMIT 15) x" } @orders;
 	return $server->safe_psql($db, join('', map { "SET $_;" } @settings) . "$all;
 		SELECT d FROM shop.near; SELECT * FROM shop.search('[1,2,3]', 1); SELECT shop.angle('[1,1,0]');
