@@ -1,5 +1,5 @@
 /*
- * graph.c: the walk through the graph towards one vector. Calls layout.c and quant/; called by scan.c,
+ * graph.c: the walk through the graph towards one vector. Calls read.c and quant/; called by scan.c,
  * insert.c and vacuum.c.
  *
  * Every row carries the codes of its neighbors, so one page read ranks all of them. The loop does
@@ -98,12 +98,11 @@ hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int e
 
 /*
  * Set the vector that is searched for (prepared, see vdist_metric_prepare) and choose where to begin.
- * Uses the index's cache, see hnsw_cache.
+ * cache is hnsw_cache's.
  */
 void
-hnsw_search_set(HnswSearch *search, const float *x)
+hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 {
-	const HnswCache *cache = hnsw_cache(search->index);
 	int			entries = Min(ENTRIES, search->ef);
 	uint64		bound = PG_UINT64_MAX;
 

@@ -170,7 +170,8 @@ typedef struct HnswCache
 	float	   *mean;
 	Buffer	   *hints;			/* block -> buffer it was last seen in, 0 if unknown */
 	BlockNumber nhints;
-	uint32		reads;
+	Buffer	   *heap_hints;		/* the same of the table, by block & heap_mask */
+	BlockNumber heap_mask;
 } HnswCache;
 
 /* A row held in memory or on a share-locked, pinned page. */
@@ -283,17 +284,12 @@ typedef struct HnswInsert
 extern void hnsw_layout(HnswMeta *meta, VdistMetric metric, int dim, int m, int ef_construction,
 						int code_bits);
 extern void hnsw_page_init(Page page, HnswPageKind kind);
+pg_noreturn extern void hnsw_page_corrupted(Relation index, BlockNumber block);
 extern void hnsw_page_check(Relation index, Buffer buffer, HnswPageKind kind);
 extern void hnsw_meta_check(Relation index, const HnswMeta *meta);
 extern pg_crc32c hnsw_meta_crc(const HnswMeta *meta);
 extern const HnswCache *hnsw_cache(Relation index);
 
-extern const HnswRow *hnsw_read(HnswRead *read, Relation index, const HnswMeta *meta,
-								uint32 number);
-extern void hnsw_prefetch(Relation index, const HnswMeta *meta, uint32 number);
-extern void hnsw_read_unlock(HnswRead *read);
-extern void hnsw_read_end(HnswRead *read);
-extern Buffer hnsw_read_block(Relation index, BlockNumber block);
 extern uint32 hnsw_row_new(Relation index, const HnswMeta *meta, const HnswRow *image);
 extern void hnsw_space_found(Relation index, BlockNumber block);
 
@@ -304,6 +300,19 @@ extern void hnsw_write_begin(HnswWrite *write, Relation index, const HnswMeta *m
 extern void hnsw_write_bytes(HnswWrite *write, Size offset, const void *bytes, Size size);
 extern void hnsw_write_end(HnswWrite *write);
 extern void hnsw_write_abort(HnswWrite *write);
+
+/* ---- read.c ---- */
+
+#define HNSW_CACHE_LINE 64
+
+extern const HnswRow *hnsw_read(HnswRead *read, Relation index, const HnswMeta *meta,
+								uint32 number);
+extern void hnsw_prefetch(Relation index, const HnswMeta *meta, uint32 number);
+extern void hnsw_read_unlock(HnswRead *read);
+extern void hnsw_read_end(HnswRead *read);
+extern Buffer hnsw_read_block(Relation index, BlockNumber block);
+extern Buffer hnsw_read_heap(Relation index, Relation heap, BlockNumber block);
+extern Page hnsw_guess_heap(Relation index, BlockNumber block);
 
 /* ---- sample.c ---- */
 
@@ -319,7 +328,7 @@ extern void hnsw_lift(float norm, int dim, const float *x, float *out);
 
 extern void hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int ef,
 							 HnswVisit visit, void *visit_arg);
-extern void hnsw_search_set(HnswSearch *search, const float *x);
+extern void hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x);
 extern void hnsw_search_run(HnswSearch *search);
 extern float hnsw_own_distance(const HnswSearch *search, const HnswRow *row);
 

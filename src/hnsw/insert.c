@@ -584,7 +584,7 @@ search_neighbors(HnswInsert *insert, const float *x, int ef)
 	insert->search.ef = ef;
 	insert->ncandidates = 0;
 	insert->equal = HNSW_NO_ROW;
-	hnsw_search_set(&insert->search, x);
+	hnsw_search_set(&insert->search, hnsw_cache(insert->search.index), x);
 	hnsw_search_run(&insert->search);
 }
 

@@ -1,13 +1,11 @@
 /*
- * layout.c: pages and rows of a vdist_hnsw index: sizes, reading, allocating. Calls the
- * buffer manager, the free space map and GenericXLog; called by every other file of the folder.
+ * layout.c: pages and rows of a vdist_hnsw index: sizes, allocating; what a backend remembers of an
+ * index. Calls the buffer manager and the free space map; called by every other file of the folder.
  */
 #include "compat.h"
 
 #include "access/relation.h"
 #include "miscadmin.h"
-#include "pgstat.h"
-#include "storage/buf_internals.h"
 #include "storage/freespace.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
@@ -89,8 +87,8 @@ hnsw_page_init(Page page, HnswPageKind kind)
 		((PageHeader) page)->pd_lower = HNSW_PAGE_START + HNSW_PAGE_ROOM;
 }
 
-static void
-page_corrupted(Relation index, BlockNumber block)
+void
+hnsw_page_corrupted(Relation index, BlockNumber block)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INDEX_CORRUPTED),
@@ -108,7 +106,7 @@ hnsw_page_check(Relation index, Buffer buffer, HnswPageKind kind)
 	if (unlikely(PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswSpecial)) ||
 				 HnswPageSpecial(page)->magic != HNSW_MAGIC ||
 				 HnswPageSpecial(page)->kind != kind))
-		page_corrupted(index, BufferGetBlockNumber(buffer));
+		hnsw_page_corrupted(index, BufferGetBlockNumber(buffer));
 }
 
 void
@@ -204,7 +202,9 @@ hnsw_cache(Relation index)
 	Size		codes;
 	Size		mean;
 	Size		hints;
+	Size		heap_hints;
 	Size		nhints;
+	Size		heap_nhints = 1024;
 	VdistQuantMetric metric;
 
 	read_meta(index, &meta);
@@ -226,12 +226,17 @@ hnsw_cache(Relation index)
 	hints = codes + MAXALIGN(meta.code_size * (Size) meta.routing_count);
 	nhints = RelationGetNumberOfBlocks(index);
 	nhints += nhints / 4;
-	cache = MemoryContextAllocHuge(index->rd_indexcxt, hints + sizeof(Buffer) * nhints);
+	while (heap_nhints < nhints)
+		heap_nhints *= 2;
+	heap_hints = hints + MAXALIGN(sizeof(Buffer) * nhints);
+	cache = MemoryContextAllocHuge(index->rd_indexcxt,
+								   heap_hints + sizeof(Buffer) * heap_nhints);
 	cache->meta = meta;
 	cache->hints = (Buffer *) ((char *) cache + hints);
 	cache->nhints = nhints;
-	cache->reads = 0;
-	memset(cache->hints, 0, sizeof(Buffer) * nhints);
+	cache->heap_hints = (Buffer *) ((char *) cache + heap_hints);
+	cache->heap_mask = heap_nhints - 1;
+	memset((char *) cache + hints, 0, heap_hints - hints + sizeof(Buffer) * heap_nhints);
 	cache->mean = (float *) ((char *) cache + mean);
 	cache->routing = (uint32 *) ((char *) cache + rows);
 	cache->routing_codes = (char *) cache + codes;
@@ -243,157 +248,6 @@ hnsw_cache(Relation index)
 	vdist_quant_init(&cache->code, metric, meta.dim, meta.code_bits, cache->mean, meta.range);
 	index->rd_amcache = cache;
 	return cache;
-}
-
-/* ---- reading ---- */
-
-/* Copy a wide row whose first page is locked. */
-static void
-read_wide(HnswRead *read, Relation index, const HnswMeta *meta, uint32 number)
-{
-	Size		left = meta->row_size;
-	char	   *to = read->copy;
-
-	for (int i = 0; left > 0; i++)
-	{
-		Size		part = Min(left, HNSW_PAGE_ROOM);
-		Buffer		buffer = read->buffer;
-
-		if (i > 0)
-		{
-			buffer = ReadBuffer(index, HnswRowBlock(meta, number) + i);
-			LockBuffer(buffer, BUFFER_LOCK_SHARE);
-			hnsw_page_check(index, buffer, HNSW_PAGE_REST);
-		}
-		memcpy(to, (char *) BufferGetPage(buffer) + HNSW_PAGE_START, part);
-		if (i > 0)
-			UnlockReleaseBuffer(buffer);
-		to += part;
-		left -= part;
-	}
-	read->row = (const HnswRow *) read->copy;
-}
-
-/*
- * Where a block was last found. Looking there first spares the shared hash table, whose misses are a
- * third of a hop. Every 16th time the table is asked all the same, because only that tells the
- * replacement clock that the page is in use. Sets *known for a page that was read before: what it is
- * need not be checked again, which would be two cache misses more.
- */
-static Buffer
-read_block(Relation index, BlockNumber block, bool *known)
-{
-	HnswCache  *cache = index->rd_amcache;
-	Buffer		buffer;
-
-	*known = false;
-	if (unlikely(cache == NULL || block >= cache->nhints))
-		return ReadBuffer(index, block);
-	buffer = cache->hints[block];
-	if (likely(BufferIsValid(buffer)) && (++cache->reads & 15) != 0 &&
-		ReadRecentBuffer(vdist_relation_locator(index), MAIN_FORKNUM, block, buffer))
-	{
-		pgstat_count_buffer_read(index);
-		pgstat_count_buffer_hit(index);
-		*known = true;
-		return buffer;
-	}
-	return ReadBuffer(index, block);
-}
-
-/* Remember where a block was, now that its page was found to be what it should be. */
-static void
-remember_block(Relation index, BlockNumber block, Buffer buffer)
-{
-	HnswCache  *cache = index->rd_amcache;
-
-	if (cache != NULL && block < cache->nhints)
-		cache->hints[block] = buffer;
-}
-
-/* Pin a graph page, looking where it was last. */
-Buffer
-hnsw_read_block(Relation index, BlockNumber block)
-{
-	bool		known;
-
-	return read_block(index, block, &known);
-}
-
-#define CACHE_LINE 64
-
-/* Longer rows are left to the processor's own prefetching, once their beginning is read. */
-#define PREFETCH_MAX (32 * CACHE_LINE)
-
-/* Ask for the memory of a row that will be read soon, if it is known where it may be. */
-void
-hnsw_prefetch(Relation index, const HnswMeta *meta, uint32 number)
-{
-	HnswCache  *cache = index->rd_amcache;
-	BlockNumber block = HnswRowBlock(meta, number);
-	Buffer		buffer;
-	char	   *row;
-	Size		size;
-
-	if (cache == NULL || block >= cache->nhints)
-		return;
-	buffer = cache->hints[block];
-	if (!BufferIsValid(buffer) || BufferIsLocal(buffer))
-		return;
-	row = (char *) BufferGetPage(buffer) + HnswRowOffset(meta, number);
-	size = Min(Min(meta->row_size, HNSW_PAGE_ROOM), PREFETCH_MAX);
-	__builtin_prefetch(GetBufferDescriptor(buffer - 1));
-	for (Size i = 0; i < size; i += CACHE_LINE)
-		__builtin_prefetch(row + i);
-}
-
-/*
- * Pin and share-lock a row's page and return the row. For a wide row, read->copy must have row_size
- * bytes. End with hnsw_read_unlock; the pin stays for the next row, which is often on the same page.
- */
-const HnswRow *
-hnsw_read(HnswRead *read, Relation index, const HnswMeta *meta, uint32 number)
-{
-	BlockNumber block = HnswRowBlock(meta, number);
-	bool		known = true;
-
-	if (!BufferIsValid(read->buffer) || read->block != block)
-	{
-		if (BufferIsValid(read->buffer))
-			ReleaseBuffer(read->buffer);
-		read->buffer = InvalidBuffer;
-		read->buffer = read_block(index, block, &known);
-		read->block = block;
-	}
-	LockBuffer(read->buffer, BUFFER_LOCK_SHARE);
-	if (!known)
-	{
-		hnsw_page_check(index, read->buffer, HNSW_PAGE_GRAPH);
-		remember_block(index, block, read->buffer);
-	}
-	read->row = (const HnswRow *) ((char *) BufferGetPage(read->buffer) +
-								   HnswRowOffset(meta, number));
-	if (unlikely(HnswRowStateOf(read->row) != HNSW_ROW_TIDS &&
-				 read->row->nneighbors > meta->slots))
-		page_corrupted(index, block);
-	if (meta->span > 1 && HnswRowStateOf(read->row) != HNSW_ROW_TIDS)
-		read_wide(read, index, meta, number);
-	return read->row;
-}
-
-void
-hnsw_read_unlock(HnswRead *read)
-{
-	LockBuffer(read->buffer, BUFFER_LOCK_UNLOCK);
-}
-
-/* Give up the pin. */
-void
-hnsw_read_end(HnswRead *read)
-{
-	if (BufferIsValid(read->buffer))
-		ReleaseBuffer(read->buffer);
-	read->buffer = InvalidBuffer;
 }
 
 /* ---- allocating ---- */

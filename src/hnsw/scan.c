@@ -1,6 +1,6 @@
 /*
  * scan.c: an ordered index scan: rows by exact distance, ties by TID. Calls graph.c, stream.c and, for
- * the exact vectors, the table; called by core through handler.c.
+ * the exact vectors, fetch.c; called by core through handler.c.
  *
  * The graph yields rows with bounds of their distance. A heap holds lower bounds and exact distances
  * together: an exact distance that comes out is the nearest there is; a bound that comes out is
@@ -11,9 +11,6 @@
 #include <math.h>
 
 #include "access/relscan.h"
-#include "access/tableam.h"
-#include "catalog/index.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/float.h"
@@ -79,7 +76,7 @@ result_pop(HnswScan *so)
 	return top;
 }
 
-/* ---- exact distances ---- */
+/* ---- hits ---- */
 
 /* A row of the graph was reached: remember it with bounds of its distance. */
 void
@@ -116,6 +113,7 @@ hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 	}
 	result.hit = so->nhits++;
 	ItemPointerSetInvalid(&result.tid);
+	result.buffer = InvalidBuffer;
 	result_push(so, &result);
 }
 
@@ -124,63 +122,6 @@ visit_hit(HnswSearch *search, uint32 number, const HnswRow *row)
 {
 	if (HnswRowStateOf(row) == HNSW_ROW_LIVE)
 		hnsw_scan_hit(search->visit_arg, number, row);
-}
-
-/* The exact distance of a heap row; false when the snapshot does not see it. */
-static bool
-exact_distance(IndexScanDesc scan, ItemPointer tid, double *distance)
-{
-	HnswScan   *so = scan->opaque;
-	ItemPointerData at = *tid;
-	bool		again = false;
-	Datum		values[INDEX_MAX_KEYS];
-	bool		isnull[INDEX_MAX_KEYS];
-	MemoryContext old;
-
-	if (so->slot == NULL)
-	{
-		old = MemoryContextSwitchTo(so->context);
-		so->slot = table_slot_create(scan->heapRelation, NULL);
-		so->fetch = table_index_fetch_begin(scan->heapRelation);
-		so->info = BuildIndexInfo(scan->indexRelation);
-		if (so->info->ii_Expressions != NIL)
-		{
-			so->estate = CreateExecutorState();
-			GetPerTupleExprContext(so->estate)->ecxt_scantuple = so->slot;
-		}
-		MemoryContextSwitchTo(old);
-	}
-	if (!table_index_fetch_tuple(so->fetch, &at, scan->xs_snapshot, so->slot, &again, NULL))
-		return false;
-
-	old = MemoryContextSwitchTo(so->row_context);
-	if (so->estate != NULL)
-		FormIndexDatum(so->info, so->slot, so->estate, values, isnull);
-	else
-		values[0] = slot_getattr(so->slot, so->info->ii_IndexAttrNumbers[0], &isnull[0]);
-	if (isnull[0])
-		*distance = get_float8_infinity();
-	else if (so->query == NULL)
-		*distance = 0;
-	else
-	{
-		struct varlena *value = vdist_detoast(values[0]);
-		int			dim = vdist_value_dim(so->metric.type, value);
-
-		if (dim != so->metric.dim)
-			ereport(ERROR,
-					(errcode(ERRCODE_INDEX_CORRUPTED),
-					 errmsg("index \"%s\" leads to a vector of %d dimensions, expected %d",
-							RelationGetRelationName(scan->indexRelation), dim, so->metric.dim),
-					 errhint("Please REINDEX it.")));
-		*distance = vdist_index_distance(&so->metric, so->query, value);
-	}
-	ExecClearTuple(so->slot);
-	if (so->estate != NULL)
-		ResetPerTupleExprContext(so->estate);
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(so->row_context);
-	return true;
 }
 
 static int
@@ -254,12 +195,13 @@ hnsw_scan_resolve(IndexScanDesc scan, int number)
 	result.hit = -1;
 	for (int i = 0; i < n; i++)
 	{
-		if (!exact_distance(scan, &tids[i], &result.distance))
+		if (!hnsw_fetch_distance(scan, &tids[i], &result.distance, &result.buffer))
 			continue;
 		for (; i < n; i++)
 		{
 			result.tid = tids[i];
 			result_push(so, &result);
+			result.buffer = InvalidBuffer;
 		}
 	}
 	if (hit->more != HNSW_NO_ROW)
@@ -282,6 +224,14 @@ hnsw_begin_scan(Relation index, int nkeys, int norderbys)
 	return scan;
 }
 
+static void
+drop_results(HnswScan *so)
+{
+	for (int i = 0; i < so->nresults; i++)
+		hnsw_fetch_drop(so, &so->results[i]);
+	so->nresults = 0;
+}
+
 void
 hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
 {
@@ -290,7 +240,7 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	hnsw_stream_end(so);
 	so->phase = HNSW_SCAN_START;
 	so->nhits = 0;
-	so->nresults = 0;
+	drop_results(so);
 	so->nreturned = 0;
 	so->nlate = 0;
 	so->last = -get_float8_infinity();
@@ -309,10 +259,9 @@ hnsw_limit_scan(IndexScanDesc scan, const HnswScanLimits *limits)
 
 /* Allocate what every search of this scan needs, and again when ef changed. */
 static void
-prepare(IndexScanDesc scan)
+prepare(IndexScanDesc scan, const HnswCache *cache)
 {
 	HnswScan   *so = scan->opaque;
-	const HnswCache *cache = hnsw_cache(scan->indexRelation);
 	MemoryContext old = MemoryContextSwitchTo(so->context);
 	int			ef = so->limits.ef > 0 ? so->limits.ef : hnsw_ef_search;
 
@@ -329,37 +278,45 @@ prepare(IndexScanDesc scan)
 	MemoryContextSwitchTo(old);
 }
 
-/* Take the query; a NULL is as far from every row and is searched for like a zero vector. */
-static void
+/*
+ * Take the query; a NULL is as far from every row and is searched for like a zero vector. Getting at its
+ * value may open relations, so the cache is asked for behind that.
+ */
+static const HnswCache *
 set_query(IndexScanDesc scan)
 {
 	HnswScan   *so = scan->opaque;
-	int			dim = so->search.meta.dim;
-	bool		ordered = false;
+	const HnswCache *cache;
 	MemoryContext old = MemoryContextSwitchTo(so->context);
 
 	vdist_index_metric(scan->indexRelation, &so->metric);
-	vdist_index_check_dim(scan->indexRelation, &so->metric, dim);
 	if (so->query != NULL)
 		pfree(so->query);
 	so->query = NULL;
-	memset(so->prepared, 0, sizeof(float) * dim);
 	if ((scan->orderByData->sk_flags & SK_ISNULL) == 0)
 	{
-		Vector	   *v;
-
 		/* what the key points to may go away while the scan goes on */
 		so->query = PG_DETOAST_DATUM_COPY(scan->orderByData->sk_argument);
 		vdist_check_same_dim(so->metric.type, so->metric.dim,
 							 vdist_value_dim(so->metric.type, so->query));
-		v = vdist_index_vector(&so->metric, so->query);
-		ordered = vdist_metric_prepare((VdistMetric) so->search.meta.metric, dim, v->x,
-									   so->prepared);
+	}
+
+	cache = hnsw_cache(scan->indexRelation);
+	vdist_index_check_dim(scan->indexRelation, &so->metric, cache->meta.dim);
+	prepare(scan, cache);
+	memset(so->prepared, 0, sizeof(float) * cache->meta.dim);
+	so->trust_bounds = false;
+	if (so->query != NULL)
+	{
+		Vector	   *v = vdist_index_vector(&so->metric, so->query);
+
+		so->trust_bounds = vdist_metric_prepare((VdistMetric) cache->meta.metric,
+												cache->meta.dim, v->x, so->prepared);
 		if ((struct varlena *) v != so->query)
 			pfree(v);
 	}
-	so->trust_bounds = ordered;
 	MemoryContextSwitchTo(old);
+	return cache;
 }
 
 /* Is a hit of one heap row nearer than all else, whatever its exact distance? */
@@ -394,16 +351,18 @@ hnsw_get_tuple(IndexScanDesc scan, ScanDirection dir)
 	Assert(ScanDirectionIsForward(dir));
 	if (so->phase == HNSW_SCAN_START)
 	{
+		const HnswCache *cache;
+
 		if (scan->orderByData == NULL)
 			elog(ERROR, "cannot scan a vdist_hnsw index without order");
 		if (!IsMVCCSnapshot(scan->xs_snapshot))
 			elog(ERROR, "a vdist_hnsw index scan needs an MVCC snapshot");
 		pgstat_count_index_scan(scan->indexRelation);
-		prepare(scan);
-		set_query(scan);
-		hnsw_search_set(&so->search, so->prepared);
+		cache = set_query(scan);
+		hnsw_search_set(&so->search, cache, so->prepared);
 		if (!so->limits.exact)
 			hnsw_search_run(&so->search);
+		hnsw_fetch_ahead(scan);
 		so->phase = HNSW_SCAN_POOL;
 	}
 	scan->xs_recheckorderby = false;
@@ -429,12 +388,14 @@ hnsw_get_tuple(IndexScanDesc scan, ScanDirection dir)
 			}
 			if (result.distance < so->last)
 			{
+				hnsw_fetch_drop(so, &result);
 				hnsw_stream_late(so, &result);
 				continue;
 			}
 			so->last = result.distance;
 			so->nreturned++;
 			scan->xs_heaptid = result.tid;
+			hnsw_fetch_hand_over(scan, &result);
 			return true;
 		}
 		if (so->phase == HNSW_SCAN_POOL)
@@ -453,13 +414,8 @@ hnsw_end_scan(IndexScanDesc scan)
 
 	hnsw_stream_end(so);
 	hnsw_read_end(&so->search.read);
-	if (so->slot != NULL)
-	{
-		table_index_fetch_end(so->fetch);
-		ExecDropSingleTupleTableSlot(so->slot);
-	}
-	if (so->estate != NULL)
-		FreeExecutorState(so->estate);
+	drop_results(so);
+	hnsw_fetch_end(so);
 	MemoryContextDelete(so->context);
 	pfree(so);
 	scan->opaque = NULL;

@@ -1,5 +1,5 @@
 /*
- * scan.h: what scan.c and stream.c share. Included by nobody else.
+ * scan.h: what scan.c, fetch.c and stream.c share. Included by nobody else.
  */
 #ifndef VDIST_HNSW_SCAN_H
 #define VDIST_HNSW_SCAN_H
@@ -33,6 +33,7 @@ typedef struct HnswResult
 	double		distance;
 	int			hit;			/* -1: exact */
 	ItemPointerData tid;
+	Buffer		buffer;			/* the heap row's page, pinned, or InvalidBuffer */
 } HnswResult;
 
 typedef struct HnswScan
@@ -56,10 +57,13 @@ typedef struct HnswScan
 	int64		nreturned;
 	double		last;			/* distance returned last */
 
-	/* reading exact vectors */
-	TupleTableSlot *slot;
+	/* fetch.c */
+	IndexInfo  *info;			/* NULL before the first use */
+	bool		direct;			/* a column of a heap table */
+	int			npins;			/* buffers of results */
+	int			max_pins;
+	TupleTableSlot *slot;		/* unless direct */
 	IndexFetchTableData *fetch;
-	IndexInfo  *info;
 	EState	   *estate;			/* of expression indexes */
 
 	/* stream.c */
@@ -82,6 +86,15 @@ typedef struct HnswScan
 
 extern void hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row);
 extern void hnsw_scan_resolve(IndexScanDesc scan, int number);
+
+/* ---- fetch.c ---- */
+
+extern void hnsw_fetch_ahead(IndexScanDesc scan);
+extern bool hnsw_fetch_distance(IndexScanDesc scan, ItemPointer tid, double *distance,
+								Buffer *buffer);
+extern void hnsw_fetch_drop(HnswScan *so, HnswResult *result);
+extern void hnsw_fetch_hand_over(IndexScanDesc scan, HnswResult *result);
+extern void hnsw_fetch_end(HnswScan *so);
 
 /* ---- stream.c ---- */
 

@@ -276,7 +276,10 @@ sweep_results(IndexScanDesc scan)
 		if (so->results[i].hit >= 0)
 			bounds[n++] = so->results[i].hit;
 		else
+		{
 			sweep_put(so, so->results[i].distance, &so->results[i].tid);
+			hnsw_fetch_drop(so, &so->results[i]);
+		}
 	}
 	so->nresults = 0;
 	for (int i = 0; i < n; i++)
@@ -284,7 +287,10 @@ sweep_results(IndexScanDesc scan)
 		CHECK_FOR_INTERRUPTS();
 		hnsw_scan_resolve(scan, bounds[i]);
 		for (int j = 0; j < so->nresults; j++)
+		{
 			sweep_put(so, so->results[j].distance, &so->results[j].tid);
+			hnsw_fetch_drop(so, &so->results[j]);
+		}
 		so->nresults = 0;
 	}
 	pfree(bounds);
@@ -320,6 +326,7 @@ sweep_page(HnswScan *so, BlockNumber block, HnswRead *read)
 			result.distance = 0;
 			result.hit = so->nhits++;
 			ItemPointerSetInvalid(&result.tid);
+			result.buffer = InvalidBuffer;
 			so->results[so->nresults++] = result;
 		}
 	}

@@ -6,7 +6,7 @@
 
 #if defined(__x86_64__)
 
-#include <immintrin.h>
+#include "quant/finish.h"
 
 #define TARGET __attribute__((target("avx2")))
 #define INLINE static inline __attribute__((always_inline)) TARGET
@@ -79,14 +79,14 @@ differences(__m256i x, __m256i mask, const int8_t *v, int width, int bits)
 	return sum;
 }
 
-INLINE int32_t
-fold(__m256i sum)
+/* The sum of the lanes of each of four accumulators. */
+INLINE __m128i
+fold4(const __m256i *a)
 {
-	__m128i		x = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+	__m256i		t = _mm256_hadd_epi32(_mm256_hadd_epi32(a[0], a[1]),
+									  _mm256_hadd_epi32(a[2], a[3]));
 
-	x = _mm_add_epi32(x, _mm_shuffle_epi32(x, _MM_SHUFFLE(1, 0, 3, 2)));
-	x = _mm_add_epi32(x, _mm_shuffle_epi32(x, _MM_SHUFFLE(2, 3, 0, 1)));
-	return _mm_cvtsi128_si32(x);
+	return _mm_add_epi32(_mm256_castsi256_si128(t), _mm256_extracti128_si256(t, 1));
 }
 
 /* The sum over one part of a code: all of it, or the upper or lower bits of a 6-bit one. */
@@ -113,19 +113,31 @@ estimate_bits(const VdistQuantQuery *query, const void *codes, size_t stride,
 	int			width = query->width;
 	bool		l1 = query->metric == VDIST_QUANT_L1;
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i += GROUP)
 	{
-		const char *code = vdist_quant_at(codes, stride, which, i);
-		const uint8_t *p = (const uint8_t *) code + query->head;
-		__m256i		sum;
+		const char *code[GROUP];
+		__m256i		sum[GROUP];
+		int			m = n - i < GROUP ? n - i : GROUP;
 
-		if (bits == 6)
-			sum = _mm256_add_epi32(_mm256_slli_epi32(sum_part(query, p, width, 4, false), 2),
-								   sum_part(query, p + width, vdist_quant_width(query->dim, 2), 2,
-											false));
-		else
-			sum = sum_part(query, p, width, bits, l1);
-		distance[i] = vdist_quant_finish(query, code, fold(sum));
+		for (int g = 0; g < GROUP; g++)
+		{
+			const uint8_t *p;
+
+			code[g] = vdist_quant_at(codes, stride, which, i + (g < m ? g : m - 1));
+			if (g >= m)
+			{
+				sum[g] = _mm256_setzero_si256();
+				continue;
+			}
+			p = (const uint8_t *) code[g] + query->head;
+			if (bits == 6)
+				sum[g] = _mm256_add_epi32(_mm256_slli_epi32(sum_part(query, p, width, 4, false), 2),
+										  sum_part(query, p + width,
+												   vdist_quant_width(query->dim, 2), 2, false));
+			else
+				sum[g] = sum_part(query, p, width, bits, l1);
+		}
+		vdist_quant_store4(vdist_quant_finish4(query, code, fold4(sum)), m, distance + i);
 	}
 }
 

@@ -6,12 +6,10 @@
 
 #if defined(__x86_64__)
 
-#include <immintrin.h>
+#include "quant/finish.h"
 
 #define TARGET __attribute__((target("avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 #define INLINE static inline __attribute__((always_inline)) TARGET
-
-#define GROUP 4
 
 /* Add products of 64 bytes' fields with the query's planes to sixteen 32-bit sums. */
 INLINE __m512i
@@ -24,6 +22,41 @@ products(__m512i sum, __m512i x, const int8_t *v, int width, int bits)
 							  _mm512_and_si512(_mm512_srli_epi16(x, (f) * bits), field), \
 							  _mm512_loadu_si512(v + (f) * width))
 	VDIST_QUANT_EACH_FIELD(bits, STEP);
+#undef STEP
+	return sum;
+}
+
+INLINE __m512i
+two_fields(const int8_t *first, const int8_t *second)
+{
+	return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *) first)),
+							  _mm256_loadu_si256((const __m256i *) second), 1);
+}
+
+/*
+ * The same of at most 32 bytes: two fields at a time, one in each half, so that no half stands empty. What
+ * lies in v behind a field of fewer bytes meets zeros.
+ */
+INLINE __m512i
+products_by_two(__m512i sum, __m256i x, const int8_t *v, int width, int bits)
+{
+	const __m512i field = _mm512_set1_epi8((char) ((1 << bits) - 1));
+	const __m512i second = _mm512_inserti64x4(_mm512_setzero_si512(),
+											  _mm256_set1_epi16((short) bits), 1);
+	__m512i		both = _mm512_srlv_epi16(_mm512_broadcast_i64x4(x), second);
+
+#define STEP(f) \
+	sum = _mm512_dpbusd_epi32(sum, \
+							  _mm512_and_si512(_mm512_srli_epi16(both, (f) * bits), field), \
+							  two_fields(v + (f) * width, v + ((f) + 1) * width))
+	STEP(0);
+	if (bits <= 2)
+		STEP(2);
+	if (bits == 1)
+	{
+		STEP(4);
+		STEP(6);
+	}
 #undef STEP
 	return sum;
 }
@@ -68,7 +101,9 @@ INLINE void
 sum_part(const VdistQuantQuery *query, const char **code, int offset, int width, int bits, bool l1,
 		 __m512i *sum)
 {
-	for (int j = 0; j < width; j += 64)
+	int			j = 0;
+
+	for (; l1 || bits == 8 ? j < width : width - j > 32; j += 64)
 	{
 		__mmask64	mask = width - j >= 64 ? ~(__mmask64) 0 : ((__mmask64) 1 << (width - j)) - 1;
 
@@ -80,6 +115,16 @@ sum_part(const VdistQuantQuery *query, const char **code, int offset, int width,
 			sum[g] = l1 ? differences(sum[g], x, mask, query->v + j, width, bits) :
 				products(sum[g], x, query->v + j, width, bits);
 		}
+	}
+	if (j < width)
+	{
+		__mmask32	mask = (__mmask32) (((uint64_t) 1 << (width - j)) - 1);
+
+#pragma GCC unroll 4
+		for (int g = 0; g < GROUP; g++)
+			sum[g] = products_by_two(sum[g],
+									 _mm256_maskz_loadu_epi8(mask, code[g] + offset + j),
+									 query->v + j, width, bits);
 	}
 }
 
@@ -94,7 +139,6 @@ estimate_bits(const VdistQuantQuery *query, const void *codes, size_t stride,
 	{
 		const char *code[GROUP];
 		__m512i		sum[GROUP];
-		int32_t		total[GROUP];
 		int			m = n - i < GROUP ? n - i : GROUP;
 
 #pragma GCC unroll 4
@@ -115,9 +159,7 @@ estimate_bits(const VdistQuantQuery *query, const void *codes, size_t stride,
 		}
 		else
 			sum_part(query, code, query->head, width, bits, l1, sum);
-		_mm_storeu_si128((__m128i *) total, fold4(sum));
-		for (int g = 0; g < m; g++)
-			distance[i + g] = vdist_quant_finish(query, code[g], total[g]);
+		vdist_quant_store4(vdist_quant_finish4(query, code, fold4(sum)), m, distance + i);
 	}
 }
 
