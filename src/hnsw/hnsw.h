@@ -197,6 +197,13 @@ typedef struct HnswWrite
 								 * are sure to be here */
 } HnswWrite;
 
+/* Is the bit of a row set in a map of so many rows? */
+static inline bool
+hnsw_bit(const uint8 *map, uint64 nrows, uint32 number)
+{
+	return number < nrows && (map[number / 8] & (1 << number % 8)) != 0;
+}
+
 /* A candidate: distance as an ordered integer, row number, and whether the row was expanded. */
 #define HNSW_KEY_EXPANDED UINT64CONST(1)
 #define HnswKeyRow(key) ((uint32) (key) >> 1)
@@ -332,6 +339,10 @@ extern void hnsw_search_set(HnswSearch *search, const HnswCache *cache, const fl
 extern void hnsw_search_run(HnswSearch *search);
 extern float hnsw_own_distance(const HnswSearch *search, const HnswRow *row);
 
+/* ---- repair.c ---- */
+
+extern void hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead, uint64 nrows);
+
 /* ---- reach.c ---- */
 
 extern uint8 *hnsw_reach(Relation index, uint64 *nrows);
@@ -340,6 +351,7 @@ extern uint8 *hnsw_reach(Relation index, uint64 *nrows);
 
 extern HnswInsert *hnsw_insert_begin(Relation index);
 extern void hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row);
+extern float hnsw_code_distance(const HnswMeta *meta, const float *a, const float *b);
 extern void hnsw_choose_neighbors(HnswInsert *insert);
 extern void hnsw_slot_distances(HnswInsert *insert, const float *x,
 								const VdistQuantQuery *query, const HnswRow *row,

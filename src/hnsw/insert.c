@@ -21,8 +21,8 @@
 #define EF_UNCHANGED 8
 
 /* Distance between decoded codes, as the graph sees it. */
-static inline float
-code_distance(const HnswMeta *meta, const float *a, const float *b)
+float
+hnsw_code_distance(const HnswMeta *meta, const float *a, const float *b)
 {
 	if (meta->metric == VDIST_METRIC_L1)
 		return vdist_kernel->l1(meta->dim, a, b);
@@ -220,7 +220,7 @@ hnsw_choose_neighbors(HnswInsert *insert)
 
 		candidate->x = palloc(sizeof(float) * meta->dim);
 		vdist_quant_decode(&insert->own, candidate->own, candidate->x);
-		candidate->distance = code_distance(meta, insert->x, candidate->x);
+		candidate->distance = hnsw_code_distance(meta, insert->x, candidate->x);
 	}
 	qsort(insert->candidates, insert->ncandidates, sizeof(HnswCandidate), compare_candidates);
 
@@ -230,7 +230,7 @@ hnsw_choose_neighbors(HnswInsert *insert)
 		bool		keep = true;
 
 		for (int j = 0; j < n && keep; j++)
-			keep = code_distance(meta, candidate->x, chosen[j]->x) >= candidate->distance;
+			keep = hnsw_code_distance(meta, candidate->x, chosen[j]->x) >= candidate->distance;
 		candidate->kept = keep;
 		if (keep)
 			chosen[n++] = candidate;
@@ -270,7 +270,7 @@ hnsw_slot_distances(HnswInsert *insert, const float *x, const VdistQuantQuery *q
 	for (int i = 0; i < row->nneighbors; i++)
 	{
 		vdist_quant_decode(&insert->code, codes + i * meta->code_size, insert->decoded);
-		distance[i] = code_distance(meta, x, insert->decoded);
+		distance[i] = hnsw_code_distance(meta, x, insert->decoded);
 	}
 }
 
@@ -511,11 +511,14 @@ hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number, const char
 	xlog = GenericXLogStart(index);
 	meta_page = GenericXLogRegisterBuffer(xlog, meta_buffer, 0);
 
-	if (BlockNumberIsValid(HnswPageMeta(meta_page)->routing_block))
+	/* vacuum may have made room on any page */
+	for (BlockNumber block = HnswPageMeta(meta_page)->routing_block;
+		 page == NULL && BlockNumberIsValid(block);)
 	{
-		buffer = ReadBuffer(index, HnswPageMeta(meta_page)->routing_block);
+		buffer = ReadBuffer(index, block);
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 		hnsw_page_check(index, buffer, HNSW_PAGE_ROUTING);
+		block = HnswPageRouting(BufferGetPage(buffer))->next;
 		if (HnswPageRouting(BufferGetPage(buffer))->count < room)
 			page = GenericXLogRegisterBuffer(xlog, buffer, 0);
 		else

@@ -3,7 +3,7 @@
  */
 #include "compat.h"
 
-#include "miscadmin.h"
+#include "commands/vacuum.h"
 #include "utils/memutils.h"
 
 #include "hnsw/hnsw.h"
@@ -42,7 +42,7 @@ hnsw_reach(Relation index, uint64 *nrows)
 		const HnswRow *row;
 		HnswRowState state;
 
-		CHECK_FOR_INTERRUPTS();
+		vdist_vacuum_delay_point();
 		if (depth + HNSW_MAX_SLOTS > size)
 		{
 			size *= 2;

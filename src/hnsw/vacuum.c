@@ -1,6 +1,6 @@
 /*
- * vacuum.c: removes dead heap rows and repairs the graph. Calls layout.c, graph.c and the choice of
- * neighbors of insert.c; called by core through handler.c.
+ * vacuum.c: removes dead heap rows and repairs the graph. Calls layout.c, write.c, repair.c and reach.c;
+ * called by core through handler.c.
  *
  * Passes over the pages: take out dead TIDs and mark rows that lose their last one as dead; wait for the
  * inserts that may have linked to them; give every row that lists dead ones a new list, from its live
@@ -44,7 +44,7 @@ typedef struct Vacuum
 static inline bool
 is_dead(const Vacuum *vacuum, uint32 number)
 {
-	return number < vacuum->dead_rows && (vacuum->dead[number / 8] & (1 << number % 8)) != 0;
+	return hnsw_bit(vacuum->dead, vacuum->dead_rows, number);
 }
 
 static void
@@ -285,148 +285,6 @@ chain_pass(Vacuum *vacuum)
 
 /* ---- second pass: edges ---- */
 
-/* Candidates by row number and, for those found through a dead row, their estimated distance. */
-typedef struct Found
-{
-	uint32		number;
-	float		distance;
-} Found;
-
-static int
-compare_found(const void *a, const void *b)
-{
-	const Found *x = a;
-	const Found *y = b;
-
-	if (x->distance != y->distance)
-		return x->distance < y->distance ? -1 : 1;
-	return x->number < y->number ? -1 : x->number > y->number;
-}
-
-static void
-add_found(Vacuum *vacuum, const HnswRow *row, uint32 self, Found **found, int *n, int *size)
-{
-	HnswSearch *search = &vacuum->insert->search;
-
-	hnsw_slot_distances(vacuum->insert, vacuum->insert->x, search->code, row,
-						search->estimates);
-	for (int i = 0; i < row->nneighbors; i++)
-	{
-		if (row->neighbors[i] == self || is_dead(vacuum, row->neighbors[i]))
-			continue;
-		if (*n == *size)
-		{
-			*size *= 2;
-			*found = repalloc(*found, sizeof(Found) * *size);
-		}
-		(*found)[*n].number = row->neighbors[i];
-		(*found)[*n].distance = search->estimates[i];
-		(*n)++;
-	}
-}
-
-/* Write the list in insert->image to the row, unless it changed since it was read as `old`. */
-static bool
-write_list(Vacuum *vacuum, uint32 number, const HnswRow *old)
-{
-	const HnswMeta *meta = &vacuum->meta;
-	const HnswRow *image = vacuum->insert->image;
-	const char *codes = HnswRowCodes(meta, image);
-	Size		offset = HNSW_ROW_HEADER(meta) + meta->own_size;
-	HnswWrite	write;
-
-	hnsw_write_begin(&write, vacuum->index, meta, number);
-	if (HnswRowStateOf(write.row) != HNSW_ROW_LIVE ||
-		write.row->nneighbors != old->nneighbors || write.row->nkept != old->nkept ||
-		memcmp(write.row->neighbors, old->neighbors, sizeof(uint32) * old->nneighbors) != 0)
-	{
-		hnsw_write_abort(&write);
-		return false;
-	}
-	write.row->nneighbors = image->nneighbors;
-	write.row->nkept = image->nkept;
-	if (meta->span == 1)
-	{
-		memcpy(write.row->neighbors, image->neighbors, sizeof(uint32) * image->nneighbors);
-		hnsw_write_bytes(&write, offset, codes, meta->code_size * image->nneighbors);
-		hnsw_write_end(&write);
-		return true;
-	}
-
-	/* a wide row takes a record a slot; a list that is half old is a list, too */
-	write.row->nneighbors = Min(image->nneighbors, old->nneighbors);
-	for (int i = 0; i < image->nneighbors; i++)
-	{
-		write.row->neighbors[i] = image->neighbors[i];
-		write.row->nneighbors = Max(write.row->nneighbors, i + 1);
-		hnsw_write_bytes(&write, offset + i * meta->code_size, codes + i * meta->code_size,
-						 meta->code_size);
-		hnsw_write_end(&write);
-		hnsw_write_begin(&write, vacuum->index, meta, number);
-	}
-	write.row->nneighbors = image->nneighbors;
-	hnsw_write_end(&write);
-	return true;
-}
-
-/* Give a row a list without dead ones. */
-static void
-repair_row(Vacuum *vacuum, uint32 number)
-{
-	HnswInsert *insert = vacuum->insert;
-	HnswSearch *search = &insert->search;
-	const HnswMeta *meta = &vacuum->meta;
-	HnswRow    *copy = palloc(meta->row_size);
-	int			size = 256;
-	Found	   *found = palloc(sizeof(Found) * size);
-
-	for (;;)
-	{
-		const HnswRow *row;
-		int			n = 0;
-		int			limit = Max(meta->ef_construction, meta->slots);
-
-		CHECK_FOR_INTERRUPTS();
-		row = hnsw_read(&search->read, vacuum->index, meta, number);
-		memcpy(copy, row, meta->row_size);
-		hnsw_read_unlock(&search->read);
-		if (HnswRowStateOf(copy) != HNSW_ROW_LIVE)
-			break;
-		vdist_quant_decode(&insert->own, HnswRowOwn(meta, copy), insert->x);
-		if (meta->metric != VDIST_METRIC_IP)
-			vdist_quant_query_code(&insert->own, HnswRowOwn(meta, copy), &insert->code,
-								   search->code, search->scratch);
-
-		add_found(vacuum, copy, number, &found, &n, &size);
-		for (int i = 0; i < copy->nneighbors; i++)
-		{
-			if (!is_dead(vacuum, copy->neighbors[i]))
-				continue;
-			row = hnsw_read(&search->read, vacuum->index, meta, copy->neighbors[i]);
-			if (HnswRowStateOf(row) == HNSW_ROW_DEAD)
-				add_found(vacuum, row, number, &found, &n, &size);
-			hnsw_read_unlock(&search->read);
-		}
-		qsort(found, n, sizeof(Found), compare_found);
-
-		insert->ncandidates = 0;
-		for (int i = 0; i < n && insert->ncandidates < limit; i++)
-		{
-			if (i > 0 && found[i].number == found[i - 1].number)
-				continue;
-			row = hnsw_read(&search->read, vacuum->index, meta, found[i].number);
-			if (HnswRowStateOf(row) == HNSW_ROW_LIVE)
-				hnsw_candidate_add(insert, found[i].number, row);
-			hnsw_read_unlock(&search->read);
-		}
-		hnsw_read_end(&search->read);
-		hnsw_choose_neighbors(insert);
-		if (write_list(vacuum, number, copy))
-			break;
-	}
-	hnsw_read_end(&search->read);
-}
-
 static void
 repair_pass(Vacuum *vacuum)
 {
@@ -463,7 +321,7 @@ repair_pass(Vacuum *vacuum)
 		{
 			MemoryContext old = MemoryContextSwitchTo(vacuum->row_context);
 
-			repair_row(vacuum, todo[i]);
+			hnsw_repair_row(vacuum->insert, todo[i], vacuum->dead, vacuum->dead_rows);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(vacuum->row_context);
 		}

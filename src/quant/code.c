@@ -131,10 +131,17 @@ pack(int dim, int bits, int shift, int width, const int32_t *level, uint8_t *out
 	}
 }
 
-static void
-unpack(int dim, int bits, int shift, int width, const uint8_t *in, int32_t *level)
+/* Below -O3, gcc makes no vector instructions of a loop whose length it does not know. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define VECTORIZE __attribute__((optimize("O3")))
+#else
+#define VECTORIZE
+#endif
+
+VECTORIZE static void
+unpack(int dim, int bits, int shift, int width, const uint8_t *restrict in, int32_t *restrict level)
 {
-	unsigned	mask = (1u << bits) - 1;
+	int32_t		mask = (1 << bits) - 1;
 
 	for (int f = 0; f < 8 / bits; f++)
 	{
@@ -143,7 +150,7 @@ unpack(int dim, int bits, int shift, int width, const uint8_t *in, int32_t *leve
 
 		last = last < dim ? last : dim;
 		for (int i = first; i < last; i++)
-			level[i] |= (int32_t) (((in[i - first] >> (f * bits)) & mask) << shift);
+			level[i] |= ((in[i - first] >> (f * bits)) & mask) << shift;
 	}
 }
 
