@@ -279,12 +279,20 @@ typedef struct HnswInsert
 	char	   *new_code;		/* its code as a neighbor */
 	float	   *x;				/* its own code, decoded */
 	float	   *decoded;		/* scratch */
+	float	   *rotated_mean;
 	uint32		equal;			/* a row of an equal vector, or HNSW_NO_ROW */
 	HnswCandidate *candidates;
 	int			ncandidates;
 	int			size;
 	HnswCandidate **chosen;		/* neighbors as they are in image */
 } HnswInsert;
+
+/* Components of a decoded code: with inner products the graph sees lifted vectors. */
+static inline int
+hnsw_decoded_dim(const HnswMeta *meta)
+{
+	return meta->metric == VDIST_METRIC_IP ? meta->dim + 1 : meta->dim;
+}
 
 /* ---- layout.c ---- */
 
@@ -350,6 +358,8 @@ extern uint8 *hnsw_reach(Relation index, uint64 *nrows);
 /* ---- insert.c ---- */
 
 extern HnswInsert *hnsw_insert_begin(Relation index);
+extern void hnsw_decode(const HnswInsert *insert, const VdistQuant *quant, const char *code,
+						float *x);
 extern void hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row);
 extern float hnsw_code_distance(const HnswMeta *meta, const float *a, const float *b);
 extern void hnsw_choose_neighbors(HnswInsert *insert);

@@ -26,7 +26,21 @@ hnsw_code_distance(const HnswMeta *meta, const float *a, const float *b)
 {
 	if (meta->metric == VDIST_METRIC_L1)
 		return vdist_kernel->l1(meta->dim, a, b);
-	return vdist_kernel->l2_squared(meta->dim, a, b);
+	return vdist_kernel->l2_squared(hnsw_decoded_dim(meta), a, b);
+}
+
+/* Decode a code to what the graph sees; x has hnsw_decoded_dim components. */
+void
+hnsw_decode(const HnswInsert *insert, const VdistQuant *quant, const char *code, float *x)
+{
+	const HnswMeta *meta = &insert->meta;
+
+	vdist_quant_decode(quant, code, x);
+	if (meta->metric != VDIST_METRIC_IP)
+		return;
+	for (int i = 0; i < meta->dim; i++)
+		x[i] += insert->rotated_mean[i];
+	hnsw_lift(meta->range, meta->dim, x, x);
 }
 
 static bool
@@ -218,8 +232,8 @@ hnsw_choose_neighbors(HnswInsert *insert)
 	{
 		HnswCandidate *candidate = &insert->candidates[i];
 
-		candidate->x = palloc(sizeof(float) * meta->dim);
-		vdist_quant_decode(&insert->own, candidate->own, candidate->x);
+		candidate->x = palloc(sizeof(float) * hnsw_decoded_dim(meta));
+		hnsw_decode(insert, &insert->own, candidate->own, candidate->x);
 		candidate->distance = hnsw_code_distance(meta, insert->x, candidate->x);
 	}
 	qsort(insert->candidates, insert->ncandidates, sizeof(HnswCandidate), compare_candidates);
@@ -269,7 +283,7 @@ hnsw_slot_distances(HnswInsert *insert, const float *x, const VdistQuantQuery *q
 	/* the estimate is an inner product there, the graph is made by distances */
 	for (int i = 0; i < row->nneighbors; i++)
 	{
-		vdist_quant_decode(&insert->code, codes + i * meta->code_size, insert->decoded);
+		hnsw_decode(insert, &insert->code, codes + i * meta->code_size, insert->decoded);
 		distance[i] = hnsw_code_distance(meta, x, insert->decoded);
 	}
 }
@@ -571,8 +585,11 @@ hnsw_insert_begin(Relation index)
 					 Max(insert->meta.ef_construction, EF_UNCHANGED), collect, insert);
 	insert->image = palloc(insert->meta.row_size);
 	insert->new_code = palloc(insert->meta.code_size);
-	insert->x = palloc(sizeof(float) * insert->meta.dim);
-	insert->decoded = palloc(sizeof(float) * insert->meta.dim);
+	insert->x = palloc(sizeof(float) * hnsw_decoded_dim(&insert->meta));
+	insert->decoded = palloc(sizeof(float) * hnsw_decoded_dim(&insert->meta));
+	insert->rotated_mean = palloc(sizeof(float) * insert->meta.dim);
+	memcpy(insert->rotated_mean, insert->mean, sizeof(float) * insert->meta.dim);
+	vdist_quant_rotate(insert->meta.dim, insert->rotated_mean);
 	insert->size = 2 * insert->search.ef;
 	insert->candidates = palloc(sizeof(HnswCandidate) * insert->size);
 	insert->chosen = palloc(sizeof(HnswCandidate *) * insert->meta.slots);
@@ -611,7 +628,7 @@ insert_row(HnswInsert *insert, struct varlena *value, ItemPointer tid, bool unch
 	vdist_quant_encode(&insert->own, x, HnswRowOwn(meta, image), insert->search.scratch);
 	vdist_quant_recode(&insert->own, HnswRowOwn(meta, image), &insert->code, insert->new_code,
 					   insert->search.scratch);
-	vdist_quant_decode(&insert->own, HnswRowOwn(meta, image), insert->x);
+	hnsw_decode(insert, &insert->own, HnswRowOwn(meta, image), insert->x);
 
 	LockPage(index, HNSW_META_BLOCK, ShareLock);
 

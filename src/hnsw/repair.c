@@ -148,8 +148,8 @@ choice_decode(Repair *repair, Choice *choice)
 		return true;
 	if (!choice_read(repair, choice))
 		return false;
-	choice->x = palloc(sizeof(float) * insert->meta.dim);
-	vdist_quant_decode(&insert->own, choice->own, choice->x);
+	choice->x = palloc(sizeof(float) * hnsw_decoded_dim(&insert->meta));
+	hnsw_decode(insert, &insert->own, choice->own, choice->x);
 	choice->distance = hnsw_code_distance(&insert->meta, insert->x, choice->x);
 	return true;
 }
@@ -382,7 +382,7 @@ hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead, uint64 nro
 		hnsw_read_unlock(&search->read);
 		if (HnswRowStateOf(repair.old) != HNSW_ROW_LIVE)
 			break;
-		vdist_quant_decode(&insert->own, HnswRowOwn(meta, repair.old), insert->x);
+		hnsw_decode(insert, &insert->own, HnswRowOwn(meta, repair.old), insert->x);
 		if (meta->metric != VDIST_METRIC_IP)
 			vdist_quant_query_code(&insert->own, HnswRowOwn(meta, repair.old), &insert->code,
 								   search->code, search->scratch);
