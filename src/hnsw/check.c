@@ -24,6 +24,13 @@
 
 #define MAX_PROBLEMS 100
 
+/* In place of a state: there is no row, or none that can be read. */
+#define STATE_NO_ROW 0xFF
+#define STATE_BROKEN 0xFE
+/* Beside HNSW_ROW_TIDS: its owner leads to it. */
+#define STATE_CHAINED 0x40
+
+/* A heap row, and the row that holds it: one of the graph, or one of TIDs. */
 typedef struct IndexedTid
 {
 	ItemPointerData tid;
@@ -37,7 +44,8 @@ typedef struct Check
 	ReturnSetInfo *result;
 	int			problems;
 
-	uint8	   *state;			/* of every row number, 0xFF where there is no row */
+	uint8	   *state;			/* of every row number, or one of STATE_* */
+	bool		walkable;		/* nothing was found that stops a walk through the graph */
 	uint64		nrows;
 	IndexedTid *tids;
 	int64		ntids;
@@ -164,18 +172,59 @@ add_tids(Check *check, uint32 number, const ItemPointerData * tids, int n)
 	}
 }
 
+static bool
+in_graph(uint8 state)
+{
+	return state == HNSW_ROW_LIVE || state == HNSW_ROW_DEAD;
+}
+
+/* One row by itself. */
+static void
+check_row(Check *check, uint32 number, const HnswRow *row)
+{
+	const HnswMeta *meta = &check->meta;
+	const HnswTids *tids = (const HnswTids *) row;
+	HnswRowState state = HnswRowStateOf(row);
+	bool		broken = true;
+
+	if (state > HNSW_ROW_TIDS)
+		problem(check, "row %u has unknown state %u", number, row->state);
+	else if (state == HNSW_ROW_TIDS && tids->count > HNSW_TIDS_ROOM(meta))
+		problem(check, "row %u claims %u heap rows", number, tids->count);
+	else if (in_graph(state) &&
+			 (row->nneighbors > meta->slots || row->nkept > row->nneighbors ||
+			  row->ntids > HNSW_ROW_TIDS_INLINE))
+		problem(check, "row %u claims %u neighbors, %u kept, %u heap rows", number,
+				row->nneighbors, row->nkept, row->ntids);
+	else
+		broken = false;
+	check->state[number] = broken ? STATE_BROKEN : state;
+	if (broken)
+	{
+		check->walkable = false;
+		return;
+	}
+
+	if (state == HNSW_ROW_TIDS)
+		add_tids(check, number, tids->tids, tids->count);
+	else if (state == HNSW_ROW_LIVE)
+	{
+		add_tids(check, number, row->tids, row->ntids);
+		if (row->ntids == 0 && row->more == HNSW_NO_ROW)
+			problem(check, "row %u is live without a heap row", number);
+	}
+}
+
 /* Every page by itself: kinds, states, counts. */
 static void
 check_pages(Check *check)
 {
 	const HnswMeta *meta = &check->meta;
 	BlockNumber nblocks = RelationGetNumberOfBlocks(check->index);
-	int			room = (Min(meta->row_size, HNSW_PAGE_ROOM) - offsetof(HnswTids, tids)) /
-	sizeof(ItemPointerData);
 
 	check->nrows = (uint64) nblocks * meta->rows_per_page;
 	check->state = MemoryContextAllocHuge(CurrentMemoryContext, check->nrows + 1);
-	memset(check->state, 0xFF, check->nrows + 1);
+	memset(check->state, STATE_NO_ROW, check->nrows + 1);
 	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks; block++)
 	{
 		Buffer		buffer;
@@ -185,76 +234,130 @@ check_pages(Check *check)
 		buffer = ReadBuffer(check->index, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		page = BufferGetPage(buffer);
-		if (PageIsNew(page))
-		{
-			UnlockReleaseBuffer(buffer);
-			continue;
-		}
-		if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswSpecial)) ||
-			HnswPageSpecial(page)->magic != HNSW_MAGIC ||
-			HnswPageSpecial(page)->kind < HNSW_PAGE_MEAN ||
-			HnswPageSpecial(page)->kind > HNSW_PAGE_REST)
-			problem(check, "block %u is not a page of this index", block);
-		else if (HnswPageSpecial(page)->kind == HNSW_PAGE_GRAPH)
+		if (hnsw_page_is(page, HNSW_PAGE_GRAPH))
 			for (int slot = 0; slot < meta->rows_per_page; slot++)
-			{
-				HnswRow    *row = (HnswRow *) ((char *) page + HnswRowOffset(meta, slot));
-				HnswTids   *tids = (HnswTids *) row;
-				uint32		number = block * meta->rows_per_page + slot;
-
-				check->state[number] = HnswRowStateOf(row);
-				if (HnswRowStateOf(row) > HNSW_ROW_TIDS)
-					problem(check, "row %u has unknown state %u", number, row->state);
-				else if (HnswRowStateOf(row) == HNSW_ROW_TIDS && (int) tids->count > room)
-					problem(check, "row %u claims %u heap rows", number, tids->count);
-				else if (HnswRowStateOf(row) == HNSW_ROW_TIDS)
-					add_tids(check, tids->owner, tids->tids, tids->count);
-				else if (HnswRowStateOf(row) == HNSW_ROW_LIVE &&
-						 (row->nneighbors > meta->slots || row->nkept > row->nneighbors ||
-						  row->ntids > HNSW_ROW_TIDS_INLINE))
-					problem(check, "row %u claims %u neighbors, %u kept, %u heap rows", number,
-							row->nneighbors, row->nkept, row->ntids);
-				else if (HnswRowStateOf(row) == HNSW_ROW_LIVE)
-				{
-					add_tids(check, number, row->tids, row->ntids);
-					if (row->ntids == 0 && row->more == HNSW_NO_ROW)
-						problem(check, "row %u is live without a heap row", number);
-				}
-			}
+				check_row(check, block * meta->rows_per_page + slot,
+						  (HnswRow *) ((char *) page + HnswRowOffset(meta, slot)));
+		else if (!PageIsNew(page) && !hnsw_page_is(page, HNSW_PAGE_MEAN) &&
+				 !hnsw_page_is(page, HNSW_PAGE_ROUTING) && !hnsw_page_is(page, HNSW_PAGE_REST))
+		{
+			problem(check, "block %u is not a page of this index", block);
+			check->walkable = false;
+		}
 		UnlockReleaseBuffer(buffer);
 	}
 }
 
-/* Edges of one row. */
+/* The state that a row has now. */
+static uint8
+state_now(Check *check, uint32 number)
+{
+	uint8		state = STATE_NO_ROW;
+	BlockNumber block = HnswRowBlock(&check->meta, number);
+	Buffer		buffer;
+
+	if (block >= RelationGetNumberOfBlocks(check->index))
+		return state;
+	buffer = ReadBuffer(check->index, block);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	if (hnsw_page_is(BufferGetPage(buffer), HNSW_PAGE_GRAPH))
+		state = HnswRowStateOf((HnswRow *) ((char *) BufferGetPage(buffer) +
+											HnswRowOffset(&check->meta, number)));
+	UnlockReleaseBuffer(buffer);
+	return state;
+}
+
+/* Does a row lead to another one that is no part of the graph? What others do meanwhile does not count. */
+static bool
+leads_astray(Check *check, uint32 number, uint32 to)
+{
+	bool		leads = false;
+	const HnswRow *row;
+
+	if (in_graph(state_now(check, to)))
+		return false;
+	row = hnsw_read(&check->read, check->index, &check->meta, number);
+	for (int i = 0; HnswRowStateOf(row) == HNSW_ROW_LIVE && i < row->nneighbors; i++)
+		leads |= row->neighbors[i] == to;
+	hnsw_read_unlock(&check->read);
+	return leads && !in_graph(state_now(check, to));
+}
+
+/* The heap rows of one row that are not in itself. */
 static void
-check_edges(Check *check, uint32 number)
+check_chain(Check *check, uint32 owner, uint32 more)
+{
+	HnswChain	chain = {0};
+
+	while (more != HNSW_NO_ROW)
+	{
+		const HnswTids *tids;
+		uint32		number = more;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!hnsw_chain_step(&chain, number))
+		{
+			problem(check, "the heap rows of row %u never end", owner);
+			return;
+		}
+		if (state_now(check, number) != HNSW_ROW_TIDS)
+		{
+			if (state_now(check, owner) == HNSW_ROW_LIVE)
+				problem(check, "row %u leads to row %u, which holds no heap rows", owner, number);
+			return;
+		}
+		tids = (const HnswTids *) hnsw_read(&check->read, check->index, &check->meta, number);
+		more = tids->more;
+		if (tids->owner != owner)
+		{
+			problem(check, "row %u leads to the heap rows of row %u", owner, tids->owner);
+			more = HNSW_NO_ROW;
+		}
+		else if (number < check->nrows && check->state[number] == HNSW_ROW_TIDS)
+			check->state[number] |= STATE_CHAINED;
+		hnsw_read_unlock(&check->read);
+	}
+}
+
+/* Edges of one row, and the chain of its heap rows. */
+static void
+check_edges(Check *check, uint32 number, uint32 *neighbors)
 {
 	const HnswRow *row = hnsw_read(&check->read, check->index, &check->meta, number);
+	uint32		more = row->more;
+	int			n = row->nneighbors;
 
-	for (int i = 0; HnswRowStateOf(row) == HNSW_ROW_LIVE && i < row->nneighbors; i++)
+	memcpy(neighbors, row->neighbors, sizeof(uint32) * n);
+	if (HnswRowStateOf(row) != HNSW_ROW_LIVE)
 	{
-		uint32		to = row->neighbors[i];
+		n = 0;
+		more = HNSW_NO_ROW;
+	}
+	hnsw_read_unlock(&check->read);
 
-		if (to >= check->nrows)
-		{
-			/* the row may be newer than this check */
-			if (HnswRowBlock(&check->meta, to) >= RelationGetNumberOfBlocks(check->index))
-				problem(check, "row %u has an edge to row %u, which does not exist", number, to);
-			continue;
-		}
+	for (int i = 0; i < n; i++)
+	{
+		uint32		to = neighbors[i];
+
 		if (to == number)
 			problem(check, "row %u has an edge to itself", number);
-		if (check->state[to] != HNSW_ROW_LIVE && check->state[to] != HNSW_ROW_DEAD)
-			problem(check, "row %u has an edge to row %u, which is not part of the graph",
-					number, to);
+		else if ((to >= check->nrows || !in_graph(check->state[to])) &&
+				 leads_astray(check, number, to))
+		{
+			uint8		state = state_now(check, to);
+
+			problem(check, "row %u has an edge to row %u, which %s", number, to,
+					state == STATE_NO_ROW ? "does not exist" : "is not part of the graph");
+			check->walkable &= state != STATE_NO_ROW;
+		}
 		for (int j = 0; j < i; j++)
-			if (row->neighbors[j] == to)
+			if (neighbors[j] == to)
 			{
 				problem(check, "row %u has two edges to row %u", number, to);
 				break;
 			}
 	}
-	hnsw_read_unlock(&check->read);
+	check_chain(check, number, more);
 }
 
 /* All edges, and whether they lead from the routing rows to every row. */
@@ -262,6 +365,7 @@ static void
 check_graph(Check *check)
 {
 	const HnswCache *cache = hnsw_cache(check->index);
+	uint32	   *neighbors = palloc(sizeof(uint32) * check->meta.slots);
 	int64		unreached = 0;
 	uint32		example = 0;
 	uint64		n;
@@ -271,18 +375,20 @@ check_graph(Check *check)
 	{
 		uint32		number = cache->routing[i];
 
-		if (number >= check->nrows || (check->state[number] != HNSW_ROW_LIVE &&
-									   check->state[number] != HNSW_ROW_DEAD))
+		if ((number >= check->nrows || !in_graph(check->state[number])) &&
+			!in_graph(state_now(check, number)))
 			problem(check, "row %u, where searches begin, is not part of the graph", number);
 	}
 	for (uint64 i = 0; i < check->nrows; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (check->state[i] == HNSW_ROW_LIVE)
-			check_edges(check, i);
+			check_edges(check, i, neighbors);
 	}
 	hnsw_read_end(&check->read);
 
+	if (!check->walkable)
+		return;
 	reached = hnsw_reach(check->index, &n);
 	for (uint64 i = 0; i < Min(check->nrows, n); i++)
 		if (check->state[i] == HNSW_ROW_LIVE && (reached[i / 8] & (1 << i % 8)) == 0)
@@ -310,6 +416,7 @@ check_heap_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 	HnswInsert *insert = check->insert;
 	IndexedTid	key = {*tid};
 	IndexedTid *found;
+	uint32		number;
 	MemoryContext old;
 	struct varlena *value;
 	int			dim;
@@ -324,6 +431,20 @@ check_heap_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 				ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid));
 		return;
 	}
+	number = found->number;
+	if ((check->state[number] & ~STATE_CHAINED) == HNSW_ROW_TIDS)
+	{
+		row = hnsw_read(&check->read, check->index, meta, number);
+		number = ((const HnswTids *) row)->owner;
+		hnsw_read_unlock(&check->read);
+		if ((check->state[found->number] & STATE_CHAINED) == 0)
+		{
+			problem(check, "heap row (%u,%u) is in row %u, to which its owner, row %u, does not lead",
+					ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid), found->number,
+					number);
+			return;
+		}
+	}
 	old = MemoryContextSwitchTo(check->row_context);
 	value = vdist_detoast(values[0]);
 	dim = vdist_value_dim(insert->metric.type, value);
@@ -335,7 +456,7 @@ check_heap_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 
 		vdist_metric_prepare((VdistMetric) meta->metric, meta->dim, v->x, x);
 		vdist_quant_encode(&insert->own, x, own, insert->search.scratch);
-		row = hnsw_read(&check->read, index, meta, found->number);
+		row = hnsw_read(&check->read, index, meta, number);
 		if (HnswRowStateOf(row) == HNSW_ROW_LIVE &&
 			(row->hash != vdist_index_hash(&insert->metric, value, v) ||
 			 memcmp(HnswRowOwn(meta, row), own, meta->own_size) != 0))
@@ -351,12 +472,15 @@ check_heap_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 	MemoryContextReset(check->row_context);
 }
 
-/* Every heap row that this transaction sees is in the index, once, under its vector. */
+/*
+ * Every heap row that the statement saw when it began, before any page was read, is in the index, once, under its
+ * vector.
+ */
 static void
 check_heap(Check *check, Relation heap)
 {
 	IndexInfo  *info = BuildIndexInfo(check->index);
-	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	Snapshot	snapshot = RegisterSnapshot(GetActiveSnapshot());
 	TableScanDesc scan = table_beginscan_strat(heap, snapshot, 0, NULL, true, true);
 
 	check->insert = hnsw_insert_begin(check->index);
@@ -393,6 +517,7 @@ vdist_hnsw_check(PG_FUNCTION_ARGS)
 	check.row_context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw check row",
 											  ALLOCSET_DEFAULT_SIZES);
 	check.read.buffer = InvalidBuffer;
+	check.walkable = true;
 	if (check.meta.span > 1)
 		check.read.copy = palloc(check.meta.row_size);
 

@@ -141,12 +141,35 @@ typedef struct HnswTids
 	ItemPointerData tids[FLEXIBLE_ARRAY_MEMBER];
 } HnswTids;
 
+/* TIDs that a HNSW_ROW_TIDS row has room for: in a wide row, those of its first page. */
+#define HNSW_TIDS_ROOM(meta) \
+	((Min((meta)->row_size, HNSW_PAGE_ROOM) - offsetof(HnswTids, tids)) / sizeof(ItemPointerData))
+
+/* A walk along a chain of HNSW_ROW_TIDS rows, all zero at its beginning. */
+typedef struct HnswChain
+{
+	uint32		mark;			/* a row number of the walk */
+	uint32		steps;
+} HnswChain;
+
 #define HNSW_ROW_HEADER(meta) (offsetof(HnswRow, neighbors) + sizeof(uint32) * (meta)->slots)
 #define HnswRowOwn(meta, row) ((char *) (row) + HNSW_ROW_HEADER(meta))
 #define HnswRowCodes(meta, row) (HnswRowOwn(meta, row) + (meta)->own_size)
 #define HnswRowBlock(meta, number) ((BlockNumber) ((number) / (meta)->rows_per_page))
 #define HnswRowOffset(meta, number) \
 	(HNSW_PAGE_START + ((number) % (meta)->rows_per_page) * (Size) (meta)->row_size)
+
+/* One row further; false when the chain is broken and has come back to where it was (Brent). */
+static inline bool
+hnsw_chain_step(HnswChain *chain, uint32 number)
+{
+	if (chain->steps > 0 && chain->mark == number)
+		return false;
+	if ((chain->steps & (chain->steps - 1)) == 0)
+		chain->mark = number;
+	chain->steps++;
+	return true;
+}
 
 /* ---- in memory ---- */
 
@@ -300,6 +323,7 @@ extern void hnsw_layout(HnswMeta *meta, VdistMetric metric, int dim, int m, int 
 						int code_bits);
 extern void hnsw_page_init(Page page, HnswPageKind kind);
 pg_noreturn extern void hnsw_page_corrupted(Relation index, BlockNumber block);
+extern bool hnsw_page_is(Page page, HnswPageKind kind);
 extern void hnsw_page_check(Relation index, Buffer buffer, HnswPageKind kind);
 extern void hnsw_meta_check(Relation index, const HnswMeta *meta);
 extern pg_crc32c hnsw_meta_crc(const HnswMeta *meta);

@@ -96,13 +96,6 @@ compare_candidates(const void *a, const void *b)
 
 /* ---- heap rows of an equal vector ---- */
 
-static int
-tids_room(const HnswMeta *meta)
-{
-	return (Min(meta->row_size, HNSW_PAGE_ROOM) - offsetof(HnswTids, tids)) /
-		sizeof(ItemPointerData);
-}
-
 /*
  * Append to a row of TIDs; false when it is full or not a row of this owner. *more is the next row of
  * the chain.
@@ -119,7 +112,7 @@ append_tid(Relation index, const HnswMeta *meta, uint32 number, uint32 owner, It
 	*more = HNSW_NO_ROW;
 	if (tids->state == HNSW_ROW_TIDS && tids->owner == owner)
 	{
-		if ((int) tids->count < tids_room(meta))
+		if (tids->count < HNSW_TIDS_ROOM(meta))
 		{
 			tids->tids[tids->count++] = *tid;
 			hnsw_write_end(&write);
@@ -136,11 +129,14 @@ static bool
 append_to_chain(Relation index, const HnswMeta *meta, uint32 owner, uint32 first, bool all,
 				ItemPointer tid)
 {
+	HnswChain	chain = {0};
 	uint32		number = first;
 
 	while (number != HNSW_NO_ROW)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (!hnsw_chain_step(&chain, number))
+			hnsw_page_corrupted(index, HnswRowBlock(meta, number));
 		if (append_tid(index, meta, number, owner, tid, &number))
 			return true;
 		if (!all)

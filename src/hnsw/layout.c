@@ -97,15 +97,20 @@ hnsw_page_corrupted(Relation index, BlockNumber block)
 			 errhint("Please REINDEX it.")));
 }
 
+/* Is the page of this kind? A new page is of none. */
+bool
+hnsw_page_is(Page page, HnswPageKind kind)
+{
+	return likely(PageGetSpecialSize(page) == MAXALIGN(sizeof(HnswSpecial)) &&
+				  HnswPageSpecial(page)->magic == HNSW_MAGIC &&
+				  HnswPageSpecial(page)->kind == kind);
+}
+
 /* Error unless the page in buffer is of this kind. */
 void
 hnsw_page_check(Relation index, Buffer buffer, HnswPageKind kind)
 {
-	Page		page = BufferGetPage(buffer);
-
-	if (unlikely(PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswSpecial)) ||
-				 HnswPageSpecial(page)->magic != HNSW_MAGIC ||
-				 HnswPageSpecial(page)->kind != kind))
+	if (unlikely(!hnsw_page_is(BufferGetPage(buffer), kind)))
 		hnsw_page_corrupted(index, BufferGetBlockNumber(buffer));
 }
 
@@ -164,6 +169,8 @@ read_routing(Relation index, const HnswMeta *meta, int max, uint32 *rows, char *
 {
 	BlockNumber block = meta->routing_block;
 	Size		entry = sizeof(uint32) + meta->code_size;
+	uint32		room = (HNSW_PAGE_ROOM - sizeof(HnswRouting)) / entry;
+	HnswChain	chain = {0};
 	int			n = 0;
 
 	while (BlockNumberIsValid(block))
@@ -172,9 +179,12 @@ read_routing(Relation index, const HnswMeta *meta, int max, uint32 *rows, char *
 		HnswRouting *routing;
 		char	   *from;
 
+		CHECK_FOR_INTERRUPTS();
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		hnsw_page_check(index, buffer, HNSW_PAGE_ROUTING);
 		routing = HnswPageRouting(BufferGetPage(buffer));
+		if (routing->count > room || !hnsw_chain_step(&chain, block))
+			hnsw_page_corrupted(index, block);
 		from = (char *) (routing + 1);
 		for (uint32 i = 0; i < routing->count && n < max; i++)
 		{
@@ -214,6 +224,9 @@ hnsw_cache(Relation index)
 		return cache;
 
 	hnsw_meta_check(index, &meta);
+	nhints = RelationGetNumberOfBlocks(index);
+	if (meta.routing_count > (uint64) nhints * meta.rows_per_page)
+		hnsw_page_corrupted(index, HNSW_META_BLOCK);
 	if (cache != NULL)
 	{
 		index->rd_amcache = NULL;
@@ -224,7 +237,6 @@ hnsw_cache(Relation index)
 	rows = mean + MAXALIGN(sizeof(float) * meta.dim);
 	codes = rows + MAXALIGN(sizeof(uint32) * (Size) meta.routing_count);
 	hints = codes + MAXALIGN(meta.code_size * (Size) meta.routing_count);
-	nhints = RelationGetNumberOfBlocks(index);
 	nhints += nhints / 4;
 	while (heap_nhints < nhints)
 		heap_nhints *= 2;
@@ -320,8 +332,7 @@ place_row(Relation index, const HnswMeta *meta, BlockNumber block, const HnswRow
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	page = BufferGetPage(buffer);
 	new = PageIsNew(page);
-	if (!new && (HnswPageSpecial(page)->magic != HNSW_MAGIC ||
-				 HnswPageSpecial(page)->kind != HNSW_PAGE_GRAPH))
+	if (!new && !hnsw_page_is(page, HNSW_PAGE_GRAPH))
 	{
 		UnlockReleaseBuffer(buffer);
 		return HNSW_NO_ROW;

@@ -64,6 +64,14 @@ read_hinted(Relation relation, BlockNumber block, Buffer hint, Buffer *buffer)
 	return false;
 }
 
+/* A block that was not there when the cache was made: a broken number, or the index has grown. */
+static void
+check_block(Relation index, BlockNumber block)
+{
+	if (block >= RelationGetNumberOfBlocks(index))
+		hnsw_page_corrupted(index, block);
+}
+
 /* Pin a graph page. */
 Buffer
 hnsw_read_block(Relation index, BlockNumber block)
@@ -72,7 +80,10 @@ hnsw_read_block(Relation index, BlockNumber block)
 	Buffer		buffer;
 
 	if (cache == NULL || block >= cache->nhints)
+	{
+		check_block(index, block);
 		return ReadBuffer(index, block);
+	}
 	read_hinted(index, block, cache->hints[block], &buffer);
 	return buffer;
 }
@@ -151,6 +162,8 @@ hnsw_read(HnswRead *read, Relation index, const HnswMeta *meta, uint32 number)
 		read->buffer = InvalidBuffer;
 		if (likely(cache != NULL && block < cache->nhints))
 			hint = &cache->hints[block];
+		else
+			check_block(index, block);
 		known = read_hinted(index, block, hint == NULL ? InvalidBuffer : *hint, &read->buffer);
 		read->block = block;
 	}

@@ -138,6 +138,7 @@ static ItemPointer
 hit_tids(HnswScan *so, const HnswHit *hit, int *count)
 {
 	const HnswMeta *meta = &so->search.meta;
+	HnswChain	chain = {0};
 	uint32		more = hit->more;
 	int			n = hit->ntids;
 	int			size = Max(n, 1);
@@ -150,6 +151,9 @@ hit_tids(HnswScan *so, const HnswHit *hit, int *count)
 
 		CHECK_FOR_INTERRUPTS();
 		row = (const HnswTids *) hnsw_read(&so->search.read, so->search.index, meta, more);
+		if ((row->state == HNSW_ROW_TIDS && row->count > HNSW_TIDS_ROOM(meta)) ||
+			!hnsw_chain_step(&chain, more))
+			hnsw_page_corrupted(so->search.index, HnswRowBlock(meta, more));
 		more = HNSW_NO_ROW;
 		if (row->state == HNSW_ROW_TIDS && row->owner == hit->number)
 		{

@@ -306,8 +306,7 @@ sweep_page(HnswScan *so, BlockNumber block, HnswRead *read)
 	bool		graph;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	graph = !PageIsNew(page) && HnswPageSpecial(page)->magic == HNSW_MAGIC &&
-		HnswPageSpecial(page)->kind == HNSW_PAGE_GRAPH;
+	graph = hnsw_page_is(page, HNSW_PAGE_GRAPH);
 	for (int i = 0; graph && i < meta->rows_per_page; i++)
 	{
 		uint32		number = block * meta->rows_per_page + i;

@@ -82,10 +82,7 @@ graph_page(Buffer buffer)
 {
 	Page		page = BufferGetPage(buffer);
 
-	if (PageIsNew(page) || HnswPageSpecial(page)->magic != HNSW_MAGIC ||
-		HnswPageSpecial(page)->kind != HNSW_PAGE_GRAPH)
-		return NULL;
-	return page;
+	return hnsw_page_is(page, HNSW_PAGE_GRAPH) ? page : NULL;
 }
 
 static HnswRow *
@@ -129,6 +126,9 @@ page_has_dead(Vacuum *vacuum, Page page, BlockNumber block, int64 *live)
 		int			n;
 		ItemPointer tids = row_tids(row, &n);
 
+		if (HnswRowStateOf(row) == HNSW_ROW_LIVE ? n > HNSW_ROW_TIDS_INLINE :
+			(uint32) n > HNSW_TIDS_ROOM(&vacuum->meta))
+			hnsw_page_corrupted(vacuum->index, block);
 		if (HnswRowStateOf(row) == HNSW_ROW_DEAD)
 			set_dead(vacuum, block * vacuum->meta.rows_per_page + i);
 		for (int j = 0; j < n; j++)
@@ -224,6 +224,7 @@ remove_pass(Vacuum *vacuum)
 static int64
 count_chain(Vacuum *vacuum, HnswRead *read, uint32 owner, uint32 more)
 {
+	HnswChain	chain = {0};
 	int64		n = 0;
 
 	while (more != HNSW_NO_ROW)
@@ -231,6 +232,8 @@ count_chain(Vacuum *vacuum, HnswRead *read, uint32 owner, uint32 more)
 		const HnswTids *tids = (const HnswTids *)
 		hnsw_read(read, vacuum->index, &vacuum->meta, more);
 
+		if (!hnsw_chain_step(&chain, more))
+			hnsw_page_corrupted(vacuum->index, HnswRowBlock(&vacuum->meta, more));
 		more = HNSW_NO_ROW;
 		if (tids->state == HNSW_ROW_TIDS && tids->owner == owner)
 		{
@@ -336,6 +339,7 @@ clean_routing(Vacuum *vacuum)
 {
 	Buffer		meta_buffer = ReadBuffer(vacuum->index, HNSW_META_BLOCK);
 	Size		entry = sizeof(uint32) + vacuum->meta.code_size;
+	HnswChain	chain = {0};
 	BlockNumber block;
 	uint32		count;
 
@@ -353,6 +357,9 @@ clean_routing(Vacuum *vacuum)
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 		hnsw_page_check(vacuum->index, buffer, HNSW_PAGE_ROUTING);
 		routing = HnswPageRouting(GenericXLogRegisterBuffer(xlog, buffer, 0));
+		if (routing->count > (HNSW_PAGE_ROOM - sizeof(HnswRouting)) / entry ||
+			!hnsw_chain_step(&chain, block))
+			hnsw_page_corrupted(vacuum->index, block);
 		entries = (char *) (routing + 1);
 		block = routing->next;
 		for (uint32 i = 0; i < routing->count; i++)
