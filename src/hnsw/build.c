@@ -313,8 +313,11 @@ free_graph(void *arg)
 static int
 build_threads(Relation heap)
 {
-	int			workers = RelationGetParallelWorkers(heap, max_parallel_maintenance_workers);
+	int			workers = RelationGetParallelWorkers(heap, -1);
 
+	/* so it is, too, where the table has other options than this one */
+	if (workers < 0)
+		workers = max_parallel_maintenance_workers;
 	return Min(workers, max_parallel_maintenance_workers) + 1;
 }
 

@@ -93,4 +93,16 @@ is(join(' ', temporary_files()), '', 'and leaves no temporary file');
 like($err, qr/canceling statement due to statement timeout/, 'a build in files can be cancelled');
 is(join(' ', temporary_files()), '', 'and leaves no temporary file');
 
+# ---- a table with options, of workers or others ----
+
+$node->safe_psql('postgres', 'CREATE TABLE options AS SELECT * FROM item LIMIT 5000');
+foreach my $option ('autovacuum_enabled = false', 'fillfactor = 90', 'parallel_workers = 0', 'parallel_workers = 1')
+{
+	$node->safe_psql('postgres', "ALTER TABLE options SET ($option)");
+	my ($column) = $create =~ /vdist_hnsw \((\w+)/;
+	$node->safe_psql('postgres', "CREATE INDEX options_index ON options USING vdist_hnsw ($column vector_l2_ops)");
+	is($node->safe_psql('postgres', "SELECT * FROM vdist.index_check('options_index', true)"), '', "$option: index is sound");
+	$node->safe_psql('postgres', "DROP INDEX options_index; ALTER TABLE options RESET (autovacuum_enabled, fillfactor, parallel_workers)");
+}
+
 done_testing();
