@@ -125,6 +125,7 @@ CREATE TABLE kinds (id int, h halfvec(2), s sparsevec(3), b bit(2) DEFAULT B'01'
 INSERT INTO kinds SELECT i, ARRAY[i, 1], ARRAY[i, 0, 1]::vector::sparsevec FROM generate_series(1, 100) i;
 CREATE INDEX ON kinds (h);
 CREATE INDEX kinds_b ON kinds USING hnsw (b bit_hamming_ops);
+CREATE INDEX kinds_s ON kinds USING hnsw (s sparsevec_l2_ops);
 CREATE RULE no_zeros AS ON INSERT TO kinds WHERE vector_norm(NEW.h::vector) = 0 DO INSTEAD NOTHING;
 ANALYZE;
 
@@ -225,7 +226,7 @@ sub in_words_of_vdist
 	my ($text) = @_;
 	$text =~ s/^(CREATE INDEX .*) USING (?:hnsw|ivfflat) \(/$1 USING vdist_hnsw (/mg;
 	$text =~ s/^(CREATE INDEX .*) WITH \(lists='5'\)/$1/mg;
-	$text =~ s/^(CREATE INDEX .*) old\.(?:vector_l2|bit_hamming)_ops/$1/mg;
+	$text =~ s/^(CREATE INDEX .*) old\.(?:vector_l2|sparsevec_l2|bit_hamming)_ops/$1/mg;
 	$text =~ s/\bold\.(?!(?:halfvec_add|halfvec\)|halfvec\n|halfvec,\n))/public./g;
 	return $text;
 }
@@ -255,7 +256,7 @@ is(sql(q{SET ROLE reader; SELECT id FROM search('[100.1,2,3]', 2)}), "100\n101",
 is(sql('SELECT id FROM via_function'), "100\n101", 'a view that calls it');
 is(sql(q{SELECT parsed('[3,4,0]'), darker('[1,2,3]'), (swap(ROW('[1,2]', '[3]'))).a}), '5|[0,0,0]|[1,2]', 'other functions');
 is(sql(q{SELECT count(*) FROM pg_stats WHERE tablename = 'Items' AND attname IN ('the vector', 'plain', 'unit')}), 3, 'statistics');
-foreach my $index (qw("odd_schema".cosine "odd_schema".lists "odd_schema".part "odd_schema".units means_mean of_array kinds_b part1_v_idx))
+foreach my $index (qw("odd_schema".cosine "odd_schema".lists "odd_schema".part "odd_schema".units means_mean of_array kinds_b kinds_s part1_v_idx))
 {
 	my $name = $index =~ s/odd_schema/odd schema/r;
 	is(sql("SELECT count(*) FROM vdist.index_check('$name', true)"), 0, "index $name is whole");
@@ -266,8 +267,8 @@ is(sql('SELECT count(*) FROM vdist.adopt_pgvector() WHERE action <> $$still uses
 
 $report = sql('SELECT object, action, command FROM vdist.return_to_pgvector(build_indexes => false)');
 my @commands = $report =~ /\|dropped, to be created by the command\|(CREATE (?:UNIQUE )?INDEX CONCURRENTLY .*)$/mg;
-is(scalar @commands, 12, 'commands for indexes, but not of a partitioned table');
-is(sql('SELECT count(*) FROM vdist.return_to_pgvector(false)'), 12, 'a second call repeats them');
+is(scalar @commands, 13, 'commands for indexes, but not of a partitioned table');
+is(sql('SELECT count(*) FROM vdist.return_to_pgvector(false)'), 13, 'a second call repeats them');
 my $last = pop @commands;
 my ($other) = grep { / ordered ON / } @commands;
 @commands = grep { $_ ne $other } @commands;
