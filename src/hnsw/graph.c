@@ -18,6 +18,13 @@
 #define ENTRIES 8
 
 /*
+ * Routing rows that follow each other are near each other, as far as a build wrote them: of many, one
+ * in ROUTING_STEP is ranked first, then those around the nearest.
+ */
+#define ROUTING_STEP 8
+#define ROUTING_ALL 128
+
+/*
  * Insert into the sorted pool, which holds at most ef; returns the position, or -1 if already there. The
  * search has no branch to predict wrongly: it would cost more than all its comparisons.
  */
@@ -97,14 +104,47 @@ hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int e
 }
 
 /*
+ * Rank the routing rows from first to end, step apart; nearest[] holds the n nearest so far, as keys of
+ * their places. Returns how many it holds then.
+ */
+static int
+rank_routing(HnswSearch *search, const HnswCache *cache, int first, int end, int step,
+			 uint64 *nearest, int n)
+{
+	Size		stride = search->meta.code_size;
+
+	while (first < end)
+	{
+		int			count = Min((end - first + step - 1) / step, HNSW_MAX_SLOTS);
+
+		vdist_quant_estimate(search->code, cache->routing_codes + first * stride, stride * step,
+							 count, search->estimates);
+		for (int i = 0; i < count; i++)
+		{
+			uint64		key = hnsw_key(search->estimates[i], first + i * step);
+			int			at;
+
+			if (n == ENTRIES && key >= nearest[n - 1])
+				continue;
+			for (at = n < ENTRIES ? n++ : n - 1; at > 0 && nearest[at - 1] > key; at--)
+				nearest[at] = nearest[at - 1];
+			nearest[at] = key;
+		}
+		first += count * step;
+	}
+	return n;
+}
+
+/*
  * Set the vector that is searched for (prepared, see vdist_metric_prepare) and choose where to begin.
  * cache is hnsw_cache's.
  */
 void
 hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 {
-	int			entries = Min(ENTRIES, search->ef);
-	uint64		bound = PG_UINT64_MAX;
+	uint64		around[ENTRIES];
+	uint64		nearest[ENTRIES];
+	int			n = 0;
 
 	memcpy(search->x, x, sizeof(float) * search->meta.dim);
 	vdist_quant_query(&cache->own, x, search->own, search->scratch);
@@ -113,25 +153,24 @@ hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 	search->npool = 0;
 	search->hops = 0;
 	memset(search->ranked, 0xFF, sizeof(uint32) << (32 - search->ranked_shift));
-	for (int first = 0; first < cache->nrouting; first += HNSW_MAX_SLOTS)
+	if (cache->nrouting <= ROUTING_ALL)
+		n = rank_routing(search, cache, 0, cache->nrouting, 1, nearest, n);
+	else
 	{
-		int			n = Min(cache->nrouting - first, HNSW_MAX_SLOTS);
+		int			count = rank_routing(search, cache, ROUTING_STEP / 2, cache->nrouting,
+										 ROUTING_STEP, around, 0);
 
-		vdist_quant_estimate(search->code,
-							 cache->routing_codes + first * (Size) search->meta.code_size,
-							 search->meta.code_size, n, search->estimates);
-		for (int i = 0; i < n; i++)
+		for (int i = 0; i < count; i++)
 		{
-			uint64		key = hnsw_key(search->estimates[i], cache->routing[first + i]);
+			int			first = TYPEALIGN_DOWN(ROUTING_STEP, HnswKeyRow(around[i]));
 
-			if (key < bound)
-			{
-				pool_insert(search, key, entries);
-				if (search->npool == entries)
-					bound = search->pool[entries - 1];
-			}
+			n = rank_routing(search, cache, first, Min(first + ROUTING_STEP, cache->nrouting), 1,
+							 nearest, n);
 		}
 	}
+	for (int i = 0; i < Min(n, search->ef); i++)
+		pool_insert(search, (nearest[i] & ~(uint64) PG_UINT32_MAX) |
+					cache->routing[HnswKeyRow(nearest[i])] << 1, search->ef);
 }
 
 /* The nearest row of the pool that is not expanded, marked as expanded; HNSW_NO_ROW if there is none. */
