@@ -180,6 +180,8 @@ hnsw_stream_more(HnswScan *so)
 		return false;
 
 	number = HnswKeyRow(frontier_pop(so));
+	if (so->nfrontier > 0)
+		hnsw_prefetch(search->index, meta, HnswKeyRow(so->frontier[0]));
 	row = hnsw_read(&search->read, search->index, meta, number);
 	if (HnswRowStateOf(row) == HNSW_ROW_LIVE || HnswRowStateOf(row) == HNSW_ROW_DEAD)
 	{
