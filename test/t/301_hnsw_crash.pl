@@ -96,6 +96,35 @@ is( $primary->safe_psql('postgres', 'SET enable_seqscan = off;
 same_on_standby('after vacuum');
 cmp_ok($primary->safe_psql('postgres', "SELECT vdist.recall('item_index')"), '>', 0.9, 'recall');
 
+# The standby searches, to the end of the index, too, while it replays inserts, vacuum, and inserts that
+# reuse the rows. A search fails by itself if its rows are not in order or not distinct.
+my $script = $standby->basedir . '/search.sql';
+append_to_file($script, q{
+\set id random(1, 20)
+\set limit random(1, 4) * random(1, 4) * 50
+SET enable_seqscan = off;
+SELECT 1 / CASE WHEN bool_or(d < before) OR count(DISTINCT id) < count(*) THEN 0 ELSE 1 END
+FROM (SELECT id, d, lag(d) OVER () AS before FROM (
+  SELECT id, embedding <-> (SELECT v FROM query WHERE id = :id) AS d FROM item
+  ORDER BY embedding <-> (SELECT v FROM query WHERE id = :id) LIMIT :limit) s OFFSET 0) s;
+SELECT 1 / CASE WHEN count(*) = (SELECT count(*) FROM item) AND count(DISTINCT id) = count(*) THEN 1 ELSE 0 END FROM (
+  SELECT id FROM item ORDER BY embedding <-> (SELECT v FROM query WHERE id = :id) OFFSET 0) s;
+});
+my ($out, $err) = ('', '');
+my $searches = IPC::Run::start(
+	[ 'pgbench', '-n', '-c', '2', '-T', '4', '-f', $script, $standby->connstr('postgres') ],
+	'>', \$out, '2>', \$err);
+for (my $end = time + 4; time < $end;)
+{
+	$primary->safe_psql('postgres', 'DELETE FROM item WHERE id % 7 = 0');
+	$primary->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP on, TRUNCATE off) item');
+	$primary->safe_psql('postgres', sprintf($fill, 500));
+}
+ok($searches->finish, 'the standby searches while it replays') or diag $err;
+unlike($err, qr/ERROR|aborted/, 'without an error');
+same_on_standby('after searches during replay');
+is(problems($standby), '', 'index is sound on the standby');
+
 $standby->promote;
 $standby->safe_psql('postgres', sprintf($fill, 100));
 is(problems($standby), '', 'index is sound on the promoted standby');
@@ -111,7 +140,7 @@ seek $file, 24, 0;
 print $file 'y' x 8;
 close $file;
 $primary->start;
-my ($rc, $out, $err) = $primary->psql('postgres', $ids);
+(my $rc, $out, $err) = $primary->psql('postgres', $ids);
 isnt($rc, 0, 'a corrupted metapage is an error');
 like($err, qr/corrupted metapage at block 0|invalid page/, 'that names the block');
 is($primary->safe_psql('postgres', 'SELECT 1'), '1', 'and no crash');
