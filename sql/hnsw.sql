@@ -7,8 +7,8 @@ CREATE FUNCTION example(i integer) RETURNS vector LANGUAGE sql IMMUTABLE AS $$
                    ORDER BY j)::real[]::vector
   FROM generate_series(0, 11) j
 $$;
-INSERT INTO item SELECT i, i % 10, CASE WHEN i % 50 <> 0 THEN example(i % 900) END
-FROM generate_series(1, 1200) i;
+INSERT INTO item SELECT i, i % 10, CASE WHEN i % 50 <> 0 THEN example(i % 2700) END
+FROM generate_series(1, 3600) i;
 CREATE INDEX item_l2 ON item USING vdist_hnsw (embedding vector_l2_ops);
 CREATE INDEX item_ip ON item USING vdist_hnsw (embedding vector_ip_ops);
 CREATE INDEX item_cosine ON item USING vdist_hnsw (embedding vector_cosine_ops);
@@ -64,7 +64,7 @@ SELECT id FROM item WHERE tag >= 0 ORDER BY embedding <-> example(7) LIMIT 2;
 SELECT array_agg(id) FROM (SELECT id FROM item ORDER BY embedding <=> example(33) LIMIT 4) s;
 
 -- a filter does not starve LIMIT
-SELECT count(*) FROM (SELECT id FROM item WHERE tag = 3 AND id > 1100 ORDER BY embedding <-> example(500) LIMIT 9) s;
+SELECT count(*) FROM (SELECT id FROM item WHERE tag = 3 AND id > 3500 ORDER BY embedding <-> example(500) LIMIT 9) s;
 RESET vdist.hnsw_ef_search;
 
 -- recall
@@ -78,12 +78,12 @@ SELECT vdist.recall('item_l2', k => 0);
 UPDATE item SET tag = tag + 1 WHERE id % 7 = 0;
 UPDATE item SET embedding = example(id + 5000) WHERE id % 11 = 0;
 DELETE FROM item WHERE id % 3 = 0;
-INSERT INTO item SELECT i, 0, example(i) FROM generate_series(2001, 2400) i;
+INSERT INTO item SELECT i, 0, example(i) FROM generate_series(4001, 4400) i;
 SELECT vdist.index_check('item_l2', true);
 VACUUM item;
 SELECT i, vdist.index_check(i, true) FROM unnest('{item_l2,item_ip,item_cosine,item_l1}'::regclass[]) i;
 SELECT dead FROM vdist.index_info('item_l2');
-SELECT o, c.* FROM unnest('{<->,<#>,<=>,<+>}'::text[]) o, compare(o, example(2222)) c;
+SELECT o, c.* FROM unnest('{<->,<#>,<=>,<+>}'::text[]) o, compare(o, example(4222)) c;
 DELETE FROM item;
 VACUUM item;
 SELECT rows, heap_rows, dead FROM vdist.index_info('item_l2');
@@ -149,7 +149,7 @@ SELECT vdist.index_check('wide_index', true);
 SELECT count(*) FROM (SELECT id FROM wide ORDER BY embedding <-> (SELECT embedding FROM wide WHERE id = 43)) s;
 CREATE TABLE narrow (id integer, embedding vector(1));
 CREATE INDEX narrow_index ON narrow USING vdist_hnsw (embedding vector_l2_ops) WITH (m = 2, ef_construction = 4, quantization = '8');
-INSERT INTO narrow SELECT i, ARRAY[i * i] FROM generate_series(1, 200) i;
+INSERT INTO narrow SELECT i, ARRAY[i * i] FROM generate_series(1, 2600) i;
 SELECT vdist.index_check('narrow_index', true);
 SELECT id FROM narrow ORDER BY embedding <-> '[101]' LIMIT 2;
 SELECT code_bits, slots >= 4 AS slots FROM vdist.index_info('narrow_index');

@@ -7,7 +7,7 @@ SELECT (SELECT array_agg(sin(i * j * 0.37 + i % 20)) FROM generate_series(1, 24)
   (SELECT array_agg(CASE WHEN (i + j) % 3 = 0 THEN sin(i * j * 0.37 + i % 20) ELSE 0 END) FROM generate_series(1, 30) AS j)::real[]::sparsevec,
   (SELECT '{' || string_agg(format('%s:%s', (i % 20 * 31 + j) * 1000003 % 1000000000 + 1, 2 + sin(i * j * 0.37)), ',') || '}/1000000000'
    FROM generate_series(1, 30) AS j WHERE (i + j) % 3 <> 0)::sparsevec
-FROM generate_series(1, 1500) AS i;
+FROM generate_series(1, 2300) AS i;
 INSERT INTO items (h, b, s, w) VALUES (NULL, NULL, NULL, NULL),
   (array_fill(0, ARRAY[24])::halfvec, repeat('0', 128)::bit(128), '{}/30', '{}/1000000000');
 CREATE INDEX items_l2 ON items USING vdist_hnsw (h);

@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "pgstat.h"
+#include "storage/lmgr.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 
@@ -36,26 +37,47 @@ graph_dim(VdistMetric metric, int dim)
 	return metric == VDIST_METRIC_IP ? dim + 1 : dim;
 }
 
-/* Sizes from the options and, where they leave it open, from a sample of the table. */
+static HnswOptions
+get_options(Relation index)
+{
+	HnswOptions options = {0, HNSW_DEFAULT_M, HNSW_DEFAULT_EF_CONSTRUCTION, 0};
+
+	if (index->rd_options != NULL)
+		options = *(HnswOptions *) index->rd_options;
+	if (options.ef_construction < 2 * options.m)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("ef_construction must be greater than or equal to 2 * m")));
+	return options;
+}
+
+/* What holds before there is a sample. */
+static void
+init_sample(const VdistIndexMetric *metric, const HnswOptions *options, HnswSample *sample)
+{
+	sample->mean = palloc0(sizeof(float) * metric->code_dim);
+	sample->centre = palloc0(sizeof(float) * graph_dim(metric->code_metric, metric->code_dim));
+	sample->range = 1.0f;
+	sample->bits = options->quantization;
+}
+
+/* Sizes from the options and from a sample of the table, or those of a flat index. */
 static void
 init_meta(Relation heap, Relation index, IndexInfo *info, VdistIndexMetric *metric,
 		  HnswMeta *meta, HnswSample *sample)
 {
-	HnswOptions *options = (HnswOptions *) index->rd_options;
-	int			m = options ? options->m : HNSW_DEFAULT_M;
-	int			ef = options ? options->ef_construction : HNSW_DEFAULT_EF_CONSTRUCTION;
+	HnswOptions options = get_options(index);
 
-	if (ef < 2 * m)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("ef_construction must be greater than or equal to 2 * m")));
 	vdist_index_metric(index, metric);
-	sample->mean = palloc0(sizeof(float) * metric->code_dim);
-	sample->centre = palloc0(sizeof(float) * graph_dim(metric->code_metric, metric->code_dim));
-	sample->range = 1.0f;
-	sample->bits = options ? options->quantization : 0;
-	hnsw_sample(heap, index, info, metric, sample);
-	hnsw_layout(meta, metric->code_metric, metric->code_dim, m, ef, sample->bits);
+	init_sample(metric, &options, sample);
+	if (heap == NULL || !hnsw_sample(heap, index, info, metric, sample))
+	{
+		hnsw_layout_flat(meta, metric->code_metric, metric->code_dim, options.m,
+						 options.ef_construction);
+		return;
+	}
+	hnsw_layout(meta, metric->code_metric, metric->code_dim, options.m,
+				options.ef_construction, sample->bits);
 	meta->range = sample->range;
 }
 
@@ -193,12 +215,29 @@ add_batch(HnswBuild *build)
 }
 
 static void
+add_vector(HnswBuild *build, const float *x, uint32 hash, ItemPointer tid)
+{
+	HnswBuildBatch *batch = &build->batch;
+	int			dim = build->meta.dim;
+
+	memcpy(batch->x + batch->n * (Size) dim, x, sizeof(float) * dim);
+
+	/* that of a projection's value, which the threads do not have */
+	if (build->metric.projected)
+		((HnswBuildRow *) (batch->rows + batch->n * build->row_size))->hash = hash;
+	batch->tids[batch->n++] = *tid;
+	if (batch->n == batch->size)
+		add_batch(build);
+	build->heap_rows++;
+}
+
+static void
 add_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *arg)
 {
 	HnswBuild  *build = arg;
-	HnswBuildBatch *batch = &build->batch;
 	MemoryContext old;
 	struct varlena *value;
+	uint32		hash = 0;
 	int			dim;
 	Vector	   *v;
 
@@ -212,18 +251,11 @@ add_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("expected %d dimensions, not %d", build->metric.dim, dim)));
 	v = vdist_index_vector(&build->metric, value);
-	memcpy(batch->x + batch->n * (Size) v->dim, v->x, sizeof(float) * v->dim);
-
-	/* that of a projection's value, which the threads do not have */
 	if (build->metric.projected)
-		((HnswBuildRow *) (batch->rows + batch->n * build->row_size))->hash =
-			vdist_index_hash(&build->metric, value, v);
-	batch->tids[batch->n++] = *tid;
+		hash = vdist_index_hash(&build->metric, value, v);
 	MemoryContextSwitchTo(old);
+	add_vector(build, v->x, hash, tid);
 	MemoryContextReset(build->row_context);
-	if (batch->n == batch->size)
-		add_batch(build);
-	build->heap_rows++;
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, build->heap_rows);
 }
 
@@ -360,59 +392,219 @@ create_graph(HnswBuild *build)
 	build->duplicates = hnsw_spool_begin(sizeof(HnswBuildDuplicate), build->memory / 16, cache);
 }
 
-IndexBuildResult *
-hnsw_build(Relation heap, Relation index, IndexInfo *info)
+/* What is built and with what; the caller gives meta, metric and sample. */
+static HnswBuild *
+begin_build(Relation heap, Relation index)
 {
 	HnswBuild  *build = palloc0(sizeof(HnswBuild));
-	IndexBuildResult *result = palloc0(sizeof(IndexBuildResult));
-	HnswMeta   *meta = &build->meta;
-	HnswSample	sample;
-	MemoryContext old;
-	VdistQuantMetric metric;
 
 	build->context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw build",
 										   ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(build->context);
 	build->heap = heap;
 	build->index = index;
 	build->memory = maintenance_work_mem * (Size) 1024;
-	build->threads = build_threads(heap);
+	build->threads = heap != NULL ? build_threads(heap) : 1;
 	build->row_context = AllocSetContextCreate(build->context, "vdist_hnsw build row",
 											   ALLOCSET_DEFAULT_SIZES);
-	init_meta(heap, index, info, &build->metric, meta, &sample);
-	build->mean = sample.mean;
-	build->centre = sample.centre;
+	return build;
+}
+
+/* Get ready for add_vector; end_rows makes the graph of what was added. */
+static void
+begin_rows(HnswBuild *build, const HnswSample *sample)
+{
+	HnswMeta   *meta = &build->meta;
+	VdistQuantMetric metric = vdist_metric_quant((VdistMetric) meta->metric);
+
+	build->mean = sample->mean;
+	build->centre = sample->centre;
 	build->graph_dim = graph_dim((VdistMetric) meta->metric, meta->dim);
-	metric = vdist_metric_quant((VdistMetric) meta->metric);
 	vdist_quant_init(&build->own, metric, meta->dim, meta->own_bits, build->mean, meta->range);
 	vdist_quant_init(&build->code, metric, meta->dim, meta->code_bits, build->mean, meta->range);
 	build->row_size = TYPEALIGN(sizeof(uint32), offsetof(HnswBuildRow, own) + meta->own_size);
 	create_graph(build);
-
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PROGRESS_READ);
 	begin_batch(build);
 	hnsw_equal_begin(build);
-	result->heap_tuples = table_index_build_scan(heap, index, info, true, true, add_row, build,
-												 NULL);
+}
+
+static void
+end_rows(HnswBuild *build)
+{
 	add_batch(build);
 	hnsw_equal_end(build);
 	end_batch(build);
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PROGRESS_GRAPH);
 	hnsw_build_check(build, vdist_graph_build(build->graph, build->memory));
+}
 
-	hnsw_write_pages(build);
-	hnsw_spool_end(build->rows);
-	hnsw_spool_end(build->duplicates);
+static void
+end_build(HnswBuild *build)
+{
+	if (build->rows != NULL)
+		hnsw_spool_end(build->rows);
+	if (build->duplicates != NULL)
+		hnsw_spool_end(build->duplicates);
 	if (build->codes != NULL)
 		hnsw_spool_end(build->codes);
 	for (int i = 0; i < 2; i++)
 		if (build->files[i] != 0)
 			FileClose(build->files[i]);
-
-	result->index_tuples = build->heap_rows;
-	MemoryContextSwitchTo(old);
 	MemoryContextDelete(build->context);
 	pfree(build);
+}
+
+/* ---- an index that begins flat ---- */
+
+static void
+add_flat_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *arg)
+{
+	HnswBuild  *build = arg;
+	MemoryContext old;
+
+	if (isnull[0])
+		return;
+	old = MemoryContextSwitchTo(build->row_context);
+	hnsw_make_image(build->flat, values[0], tid);
+	hnsw_flat_insert(build->flat, tid, true);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(build->row_context);
+	build->heap_rows++;
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, build->heap_rows);
+}
+
+/* The rows of a flat index. */
+typedef struct Rows
+{
+	int			dim;
+	int			n;
+	int			size;
+	float	   *x;
+	uint32	   *hashes;
+	int			ntids;
+	ItemPointerData *tids;
+	int		   *owners;			/* the row of each TID */
+} Rows;
+
+static void
+collect_row(void *arg, uint32 number, const HnswRow *row)
+{
+	Rows	   *rows = arg;
+	HnswMeta	meta = {.slots = 0};
+
+	if (rows->n == rows->size)
+	{
+		rows->size *= 2;
+		rows->x = repalloc_huge(rows->x, sizeof(float) * rows->dim * (Size) rows->size);
+		rows->hashes = repalloc_huge(rows->hashes, sizeof(uint32) * (Size) rows->size);
+		rows->tids = repalloc_huge(rows->tids, sizeof(ItemPointerData) *
+								   HNSW_ROW_TIDS_INLINE * (Size) rows->size);
+		rows->owners = repalloc_huge(rows->owners, sizeof(int) *
+									 HNSW_ROW_TIDS_INLINE * (Size) rows->size);
+	}
+	memcpy(rows->x + rows->n * (Size) rows->dim, HnswRowOwn(&meta, row),
+		   sizeof(float) * rows->dim);
+	rows->hashes[rows->n] = row->hash;
+	for (int i = 0; i < row->ntids; i++)
+	{
+		rows->tids[rows->ntids] = row->tids[i];
+		rows->owners[rows->ntids++] = rows->n;
+	}
+	rows->n++;
+}
+
+/* Decide on the codes by the rows, as CREATE INDEX does by a sample. */
+static void
+decide(HnswBuild *build, const Rows *rows, HnswSample *sample)
+{
+	HnswOptions options = get_options(build->index);
+	VdistIndexMetric *metric = &build->metric;
+	float	   *x = MemoryContextAllocHuge(CurrentMemoryContext,
+										   sizeof(float) * rows->dim * (Size) Max(rows->n, 1));
+	int			n = 0;
+
+	vdist_index_metric(build->index, metric);
+	for (int i = 0; i < rows->n; i++)
+		n += vdist_metric_prepare(metric->code_metric, rows->dim,
+								  rows->x + i * (Size) rows->dim, x + n * (Size) rows->dim);
+	init_sample(metric, &options, sample);
+	hnsw_sample_vectors(metric, n, x, sample);
+	hnsw_layout(&build->meta, metric->code_metric, rows->dim, options.m,
+				options.ef_construction, sample->bits);
+	build->meta.range = sample->range;
+	build->meta.crc = hnsw_meta_crc(&build->meta);
+	pfree(x);
+}
+
+/*
+ * Make the graph of a flat index's rows, unless someone else was faster. No row comes or goes meanwhile:
+ * inserts and vacuum wait for LockPage. Scans do not: the pages they read stay as they are until the
+ * metapage says that there is a graph, which is one WAL record. A crash before it leaves pages that nothing
+ * leads to.
+ */
+void
+hnsw_build_graph(Relation index)
+{
+	HnswBuild  *build = begin_build(NULL, index);
+	MemoryContext old = MemoryContextSwitchTo(build->context);
+	HnswMeta	flat;
+	Rows		rows = {0};
+	HnswSample	sample;
+
+	LockPage(index, HNSW_META_BLOCK, ExclusiveLock);
+	flat = hnsw_cache(index)->meta;
+	if (HnswIsFlat(&flat))
+	{
+		rows.dim = flat.dim;
+		rows.size = hnsw_flat_limit(flat.dim) + flat.rows_per_page;
+		rows.x = palloc_extended(sizeof(float) * rows.dim * (Size) rows.size, MCXT_ALLOC_HUGE);
+		rows.hashes = palloc(sizeof(uint32) * rows.size);
+		rows.tids = palloc(sizeof(ItemPointerData) * HNSW_ROW_TIDS_INLINE * rows.size);
+		rows.owners = palloc(sizeof(int) * HNSW_ROW_TIDS_INLINE * rows.size);
+		hnsw_flat_each(index, &flat, collect_row, &rows);
+		decide(build, &rows, &sample);
+		begin_rows(build, &sample);
+		for (int i = 0; i < rows.ntids; i++)
+			add_vector(build, rows.x + rows.owners[i] * (Size) rows.dim,
+					   rows.hashes[rows.owners[i]], &rows.tids[i]);
+		end_rows(build);
+		hnsw_replace_pages(build, &flat);
+	}
+	UnlockPage(index, HNSW_META_BLOCK, ExclusiveLock);
+	MemoryContextSwitchTo(old);
+	end_build(build);
+}
+
+/* ---- CREATE INDEX ---- */
+
+IndexBuildResult *
+hnsw_build(Relation heap, Relation index, IndexInfo *info)
+{
+	HnswBuild  *build = begin_build(heap, index);
+	IndexBuildResult *result = palloc0(sizeof(IndexBuildResult));
+	MemoryContext old = MemoryContextSwitchTo(build->context);
+	HnswSample	sample;
+
+	init_meta(heap, index, info, &build->metric, &build->meta, &sample);
+	build->mean = sample.mean;
+	if (HnswIsFlat(&build->meta))
+	{
+		hnsw_write_pages(build);
+		build->flat = hnsw_insert_begin(index);
+		result->heap_tuples = table_index_build_scan(heap, index, info, true, true,
+													 add_flat_row, build, NULL);
+	}
+	else
+	{
+		begin_rows(build, &sample);
+		result->heap_tuples = table_index_build_scan(heap, index, info, true, true, add_row,
+													 build, NULL);
+		end_rows(build);
+		hnsw_write_pages(build);
+	}
+	result->index_tuples = build->heap_rows;
+	MemoryContextSwitchTo(old);
+	end_build(build);
 	return result;
 }

@@ -38,8 +38,10 @@ typedef struct HnswSample
 	float	   *centre;			/* as many floats as graph_dim: of the graph */
 } HnswSample;
 
-extern void hnsw_sample(Relation heap, Relation index, IndexInfo *info,
+extern bool hnsw_sample(Relation heap, Relation index, IndexInfo *info,
 						const VdistIndexMetric *source, HnswSample *result);
+extern void hnsw_sample_vectors(const VdistIndexMetric *source, int n, float *vectors,
+								HnswSample *result);
 
 /* ---- build.c ---- */
 
@@ -93,6 +95,7 @@ typedef struct HnswBuild
 	int			descriptors[2]; /* and for its threads; -1: none */
 	ErrorData  *error;			/* what went wrong with them */
 
+	HnswInsert *flat;			/* when there are too few rows for a graph */
 	HnswBuildBatch batch;
 	Size		row_size;		/* of a HnswBuildRow */
 	Size		scratch_size;
@@ -131,7 +134,10 @@ extern void hnsw_equal_end(HnswBuild *build);
 /* The first pages: what is known of the index before its first row. */
 extern void hnsw_write_head(Relation index, ForkNumber fork, HnswMeta *meta, const float *mean);
 
-/* All others, from the finished graph. */
+/* All pages of a new index, from the finished graph. */
 extern void hnsw_write_pages(HnswBuild *build);
+
+/* Those of the graph beside the pages of a flat index, and then in their place. */
+extern void hnsw_replace_pages(HnswBuild *build, const HnswMeta *flat);
 
 #endif							/* VDIST_HNSW_BUILD_H */

@@ -122,7 +122,7 @@ vdist_hnsw_info(PG_FUNCTION_ARGS)
 		buffer = ReadBuffer(index, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		page = BufferGetPage(buffer);
-		if (!PageIsNew(page) && HnswPageSpecial(page)->kind == HNSW_PAGE_GRAPH)
+		if (!PageIsNew(page) && HnswPageSpecial(page)->kind == HnswRowKind(&meta))
 			for (int slot = 0; slot < meta.rows_per_page; slot++)
 			{
 				HnswRow    *row = (HnswRow *) ((char *) page + HnswRowOffset(&meta, slot));
@@ -234,12 +234,13 @@ check_pages(Check *check)
 		buffer = ReadBuffer(check->index, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		page = BufferGetPage(buffer);
-		if (hnsw_page_is(page, HNSW_PAGE_GRAPH))
+		if (hnsw_page_is(page, HnswRowKind(meta)))
 			for (int slot = 0; slot < meta->rows_per_page; slot++)
 				check_row(check, block * meta->rows_per_page + slot,
 						  (HnswRow *) ((char *) page + HnswRowOffset(meta, slot)));
 		else if (!PageIsNew(page) && !hnsw_page_is(page, HNSW_PAGE_MEAN) &&
-				 !hnsw_page_is(page, HNSW_PAGE_ROUTING) && !hnsw_page_is(page, HNSW_PAGE_REST))
+				 !hnsw_page_is(page, HNSW_PAGE_ROUTING) && !hnsw_page_is(page, HNSW_PAGE_REST) &&
+				 !hnsw_page_is(page, HNSW_PAGE_GRAPH) && !hnsw_page_is(page, HNSW_PAGE_FLAT))
 		{
 			problem(check, "block %u is not a page of this index", block);
 			check->walkable = false;
@@ -260,7 +261,7 @@ state_now(Check *check, uint32 number)
 		return state;
 	buffer = ReadBuffer(check->index, block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	if (hnsw_page_is(BufferGetPage(buffer), HNSW_PAGE_GRAPH))
+	if (hnsw_page_is(BufferGetPage(buffer), HnswRowKind(&check->meta)))
 		state = HnswRowStateOf((HnswRow *) ((char *) BufferGetPage(buffer) +
 											HnswRowOffset(&check->meta, number)));
 	UnlockReleaseBuffer(buffer);
@@ -455,7 +456,7 @@ check_heap_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 		char	   *own = palloc(meta->own_size);
 
 		vdist_metric_prepare((VdistMetric) meta->metric, meta->dim, v->x, x);
-		vdist_quant_encode(&insert->own, x, own, insert->search.scratch);
+		hnsw_own_code(insert, v->x, x, own);
 		row = hnsw_read(&check->read, index, meta, number);
 		if (HnswRowStateOf(row) == HNSW_ROW_LIVE &&
 			(row->hash != vdist_index_hash(&insert->metric, value, v) ||
@@ -522,7 +523,8 @@ vdist_hnsw_check(PG_FUNCTION_ARGS)
 		check.read.copy = palloc(check.meta.row_size);
 
 	check_pages(&check);
-	check_graph(&check);
+	if (!HnswIsFlat(&check.meta))
+		check_graph(&check);
 	qsort(check.tids, check.ntids, sizeof(IndexedTid), compare_tids);
 	for (int64 i = 1; i < check.ntids; i++)
 		if (compare_tids(&check.tids[i - 1], &check.tids[i]) == 0)

@@ -23,6 +23,9 @@
 #define HOP_COST 0.5
 #define HOP_COST_PER_KB 0.1
 
+/* Of a flat index, all rows are looked at, in the order they lie in. */
+#define FLAT_COST 0.05
+
 /* What a row of the stream costs besides its hop; its heap page is charged for by core. */
 #define STREAM_COST 2.5
 
@@ -37,6 +40,7 @@ hnsw_cost_of(double ef, PlannerInfo *root, IndexPath *path, double loop_count, C
 	IndexOptInfo *info = path->indexinfo;
 	GenericCosts costs = {0};
 	double		hop = HOP_COST;
+	bool		flat = false;
 	double		first;
 	double		uncached;
 	double		random_page_cost;
@@ -59,8 +63,10 @@ hnsw_cost_of(double ef, PlannerInfo *root, IndexPath *path, double loop_count, C
 	else
 	{
 		Relation	index = index_open(info->indexoid, NoLock);
+		const HnswMeta *meta = &hnsw_cache(index)->meta;
 
-		hop += HOP_COST_PER_KB * hnsw_cache(index)->meta.row_size / 1024;
+		flat = HnswIsFlat(meta);
+		hop = (flat ? FLAT_COST : HOP_COST) + HOP_COST_PER_KB * meta->row_size / 1024;
 		index_close(index, NoLock);
 	}
 	get_tablespace_page_costs(info->reltablespace, &random_page_cost, NULL);
@@ -69,7 +75,7 @@ hnsw_cost_of(double ef, PlannerInfo *root, IndexPath *path, double loop_count, C
 		hop += uncached * random_page_cost;
 
 	/* the first row waits for ef hops; what they find costs no more */
-	first = Min(ef, info->tuples);
+	first = flat ? info->tuples : Min(ef, info->tuples);
 	*startup = START_COST + first * hop;
 	*total = *startup + (info->tuples - first) * (hop + STREAM_COST);
 	*selectivity = costs.indexSelectivity;

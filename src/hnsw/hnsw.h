@@ -48,7 +48,8 @@ typedef enum HnswPageKind
 	HNSW_PAGE_MEAN,				/* float[]: the centre of all codes */
 	HNSW_PAGE_ROUTING,			/* where searches begin */
 	HNSW_PAGE_GRAPH,			/* rows, or the beginning of one wide row */
-	HNSW_PAGE_REST				/* a further page of a wide row */
+	HNSW_PAGE_REST,				/* a further page of a wide row */
+	HNSW_PAGE_FLAT				/* rows without a graph, or the beginning of one */
 } HnswPageKind;
 
 typedef struct HnswSpecial
@@ -74,7 +75,7 @@ typedef struct HnswMeta
 	uint16		ef_construction;
 	uint8		code_bits;		/* of the neighbors' codes */
 	uint8		own_bits;		/* of a row's own code */
-	uint16		slots;			/* neighbors a row has room for, >= 2 m */
+	uint16		slots;			/* neighbors a row has room for, >= 2 m; 0: flat */
 	uint16		rows_per_page;	/* 1 when a row takes a page or more */
 	uint16		span;			/* pages a row */
 	uint32		row_size;		/* bytes, a multiple of 4 */
@@ -86,6 +87,10 @@ typedef struct HnswMeta
 	uint32		routing_count;
 	uint32		routing_version;	/* changes when the routing rows do */
 } HnswMeta;
+
+/* Has the index no graph yet? Then a row's own code is the vector itself. */
+#define HnswIsFlat(meta) ((meta)->slots == 0)
+#define HnswRowKind(meta) (HnswIsFlat(meta) ? HNSW_PAGE_FLAT : HNSW_PAGE_GRAPH)
 
 #define HnswPageMeta(page) ((HnswMeta *) ((char *) (page) + HNSW_PAGE_START))
 
@@ -287,6 +292,13 @@ typedef struct HnswCandidate
 	bool		kept;
 } HnswCandidate;
 
+/* What a statement that inserts into a flat index knows of a row. */
+typedef struct HnswFlatRow
+{
+	uint32		hash;
+	uint32		number;
+} HnswFlatRow;
+
 /* What choosing neighbors for a row needs; kept for many rows. */
 typedef struct HnswInsert
 {
@@ -308,6 +320,9 @@ typedef struct HnswInsert
 	int			ncandidates;
 	int			size;
 	HnswCandidate **chosen;		/* neighbors as they are in image */
+	HnswFlatRow *flat;			/* of a flat index: the rows that are known */
+	int			nflat;
+	int			flat_size;
 } HnswInsert;
 
 /* Components of a decoded code: with inner products the graph sees lifted vectors. */
@@ -321,6 +336,8 @@ hnsw_decoded_dim(const HnswMeta *meta)
 
 extern void hnsw_layout(HnswMeta *meta, VdistMetric metric, int dim, int m, int ef_construction,
 						int code_bits);
+extern void hnsw_layout_flat(HnswMeta *meta, VdistMetric metric, int dim, int m,
+							 int ef_construction);
 extern void hnsw_page_init(Page page, HnswPageKind kind);
 pg_noreturn extern void hnsw_page_corrupted(Relation index, BlockNumber block);
 extern bool hnsw_page_is(Page page, HnswPageKind kind);
@@ -331,6 +348,8 @@ extern const HnswCache *hnsw_cache(Relation index);
 
 extern uint32 hnsw_row_new(Relation index, const HnswMeta *meta, const HnswRow *image);
 extern void hnsw_space_found(Relation index, BlockNumber block);
+extern bool hnsw_page_unused(const HnswMeta *meta, Page page);
+extern bool hnsw_has_room(Relation index);
 
 /* ---- write.c ---- */
 
@@ -363,6 +382,14 @@ extern Page hnsw_guess_heap(Relation index, BlockNumber block);
  */
 extern void hnsw_lift(float norm, int dim, const float *x, float *out);
 
+/* ---- flat.c ---- */
+
+typedef void (*HnswFlatVisit) (void *arg, uint32 number, const HnswRow *row);
+
+extern int	hnsw_flat_limit(int dim);
+extern void hnsw_flat_each(Relation index, const HnswMeta *meta, HnswFlatVisit visit, void *arg);
+extern bool hnsw_flat_insert(HnswInsert *insert, ItemPointer tid, bool grow);
+
 /* ---- graph.c ---- */
 
 extern void hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int ef,
@@ -384,6 +411,9 @@ extern uint8 *hnsw_reach(Relation index, uint64 *nrows);
 extern HnswInsert *hnsw_insert_begin(Relation index);
 extern void hnsw_decode(const HnswInsert *insert, const VdistQuant *quant, const char *code,
 						float *x);
+extern bool hnsw_is_equal(const HnswInsert *insert, const HnswRow *row);
+extern void hnsw_own_code(HnswInsert *insert, const float *x, const float *prepared, char *own);
+extern const float *hnsw_make_image(HnswInsert *insert, Datum value, ItemPointer tid);
 extern void hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row);
 extern float hnsw_code_distance(const HnswMeta *meta, const float *a, const float *b);
 extern void hnsw_choose_neighbors(HnswInsert *insert);
@@ -420,6 +450,7 @@ extern void hnsw_init_options(void);
 extern void hnsw_add_options(bits32 kind);
 extern IndexAmRoutine *hnsw_routine(void);
 
+extern void hnsw_build_graph(Relation index);
 extern IndexBuildResult *hnsw_build(Relation heap, Relation index, IndexInfo *info);
 extern void hnsw_build_empty(Relation index);
 extern bool hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,

@@ -43,8 +43,9 @@ hnsw_decode(const HnswInsert *insert, const VdistQuant *quant, const char *code,
 	hnsw_lift(meta->range, meta->dim, x, x);
 }
 
-static bool
-is_equal(const HnswInsert *insert, const HnswRow *row)
+/* Is it a live row of the same vector as insert->image? */
+bool
+hnsw_is_equal(const HnswInsert *insert, const HnswRow *row)
 {
 	return HnswRowStateOf(row) == HNSW_ROW_LIVE && row->hash == insert->image->hash &&
 		memcmp(HnswRowOwn(&insert->meta, row), HnswRowOwn(&insert->meta, insert->image),
@@ -78,7 +79,7 @@ collect(HnswSearch *search, uint32 number, const HnswRow *row)
 
 	if (HnswRowStateOf(row) != HNSW_ROW_LIVE)
 		return;
-	if (is_equal(insert, row))
+	if (hnsw_is_equal(insert, row))
 		insert->equal = number;
 	hnsw_candidate_add(insert, number, row);
 }
@@ -604,29 +605,59 @@ search_neighbors(HnswInsert *insert, const float *x, int ef)
 	hnsw_search_run(&insert->search);
 }
 
-static void
-insert_row(HnswInsert *insert, struct varlena *value, ItemPointer tid, bool unchanged)
+/* The own code of x, of which `prepared` was made: in a flat index x itself. */
+void
+hnsw_own_code(HnswInsert *insert, const float *x, const float *prepared, char *own)
 {
-	Relation	index = insert->search.index;
+	if (HnswIsFlat(&insert->meta))
+		memcpy(own, x, insert->meta.own_size);
+	else
+		vdist_quant_encode(&insert->own, prepared, own, insert->search.scratch);
+}
+
+/*
+ * Make insert->image of an indexed value, without neighbors. Returns its vector, prepared, in the current
+ * memory context.
+ */
+const float *
+hnsw_make_image(HnswInsert *insert, Datum datum, ItemPointer tid)
+{
 	const HnswMeta *meta = &insert->meta;
 	HnswRow    *image = insert->image;
-	const Vector *v = vdist_index_vector(&insert->metric, value);
 	float	   *x = palloc(sizeof(float) * meta->dim);
-	uint32		number;
-	bool		linked;
-	bool		ordered = vdist_metric_prepare((VdistMetric) meta->metric, meta->dim, v->x, x);
+	struct varlena *value = vdist_detoast(datum);
+	int			dim = vdist_value_dim(insert->metric.type, value);
+	const Vector *v;
+	bool		ordered;
 
+	if (dim != insert->metric.dim)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("expected %d dimensions, not %d", insert->metric.dim, dim)));
+	v = vdist_index_vector(&insert->metric, value);
+	ordered = vdist_metric_prepare((VdistMetric) meta->metric, meta->dim, v->x, x);
 	memset(image, 0, meta->row_size);
 	image->state = HNSW_ROW_LIVE | (ordered ? 0 : HNSW_ROW_UNORDERED);
 	image->hash = vdist_index_hash(&insert->metric, value, v);
 	image->more = HNSW_NO_ROW;
 	image->tids[image->ntids++] = *tid;
-	vdist_quant_encode(&insert->own, x, HnswRowOwn(meta, image), insert->search.scratch);
+	hnsw_own_code(insert, v->x, x, HnswRowOwn(meta, image));
+	return x;
+}
+
+/* Insert the image into the graph; x is its vector, prepared. */
+static void
+insert_row(HnswInsert *insert, const float *x, ItemPointer tid, bool unchanged)
+{
+	Relation	index = insert->search.index;
+	const HnswMeta *meta = &insert->meta;
+	HnswRow    *image = insert->image;
+	uint32		number;
+	bool		linked;
+
 	vdist_quant_recode(&insert->own, HnswRowOwn(meta, image), &insert->code, insert->new_code,
 					   insert->search.scratch);
 	hnsw_decode(insert, &insert->own, HnswRowOwn(meta, image), insert->x);
-
-	LockPage(index, HNSW_META_BLOCK, ShareLock);
 
 	insert->equal = HNSW_NO_ROW;
 	if (unchanged)
@@ -634,50 +665,57 @@ insert_row(HnswInsert *insert, struct varlena *value, ItemPointer tid, bool unch
 	if (insert->equal == HNSW_NO_ROW)
 		search_neighbors(insert, x, meta->ef_construction);
 	if (insert->equal != HNSW_NO_ROW && add_tid(insert, insert->equal, tid))
-	{
-		UnlockPage(index, HNSW_META_BLOCK, ShareLock);
 		return;
-	}
 
 	hnsw_choose_neighbors(insert);
 	number = hnsw_row_new(index, meta, image);
-
 	linked = link_neighbors(insert, number);
 
 	/* a row that nothing leads to must be a beginning itself */
 	hnsw_routing_add(index, meta, number, insert->new_code, !linked);
-	UnlockPage(index, HNSW_META_BLOCK, ShareLock);
+}
+
+/* The statement's state, anew when the index got its graph since it was made. Keeps LockPage. */
+static HnswInsert *
+lock_index(Relation index, IndexInfo *info)
+{
+	HnswInsert *insert = info->ii_AmCache;
+
+	LockPage(index, HNSW_META_BLOCK, ShareLock);
+	if (insert == NULL || hnsw_cache(index)->meta.crc != insert->meta.crc)
+	{
+		MemoryContext old = MemoryContextSwitchTo(info->ii_Context);
+
+		insert = hnsw_insert_begin(index);
+		info->ii_AmCache = insert;
+		MemoryContextSwitchTo(old);
+	}
+	insert->search.index = index;
+	return insert;
 }
 
 bool
 hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relation heap,
 			IndexUniqueCheck check, bool unchanged, IndexInfo *info)
 {
-	HnswInsert *insert = info->ii_AmCache;
-	MemoryContext old;
-	struct varlena *value;
-	int			dim;
+	bool		done = false;
 
 	if (isnull[0])
 		return false;
-	if (insert == NULL)
+	while (!done)
 	{
-		old = MemoryContextSwitchTo(info->ii_Context);
-		insert = hnsw_insert_begin(index);
-		info->ii_AmCache = insert;
-		MemoryContextSwitchTo(old);
-	}
-	insert->search.index = index;
+		HnswInsert *insert = lock_index(index, info);
+		MemoryContext old = MemoryContextSwitchTo(insert->row_context);
+		const float *x = hnsw_make_image(insert, values[0], tid);
 
-	old = MemoryContextSwitchTo(insert->row_context);
-	value = vdist_detoast(values[0]);
-	dim = vdist_value_dim(insert->metric.type, value);
-	if (dim != insert->metric.dim)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("expected %d dimensions, not %d", insert->metric.dim, dim)));
-	insert_row(insert, value, tid, unchanged);
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(insert->row_context);
+		done = !HnswIsFlat(&insert->meta) || hnsw_flat_insert(insert, tid, false);
+		if (!HnswIsFlat(&insert->meta))
+			insert_row(insert, x, tid, unchanged);
+		UnlockPage(index, HNSW_META_BLOCK, ShareLock);
+		if (!done)
+			hnsw_build_graph(index);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(insert->row_context);
+	}
 	return false;
 }

@@ -65,6 +65,25 @@ hnsw_layout(HnswMeta *meta, VdistMetric metric, int dim, int m, int ef_construct
 	meta->code_size = vdist_quant_code_size(quant, dim, code_bits);
 }
 
+/* The same for an index that has no graph yet. */
+void
+hnsw_layout_flat(HnswMeta *meta, VdistMetric metric, int dim, int m, int ef_construction)
+{
+	memset(meta, 0, sizeof(*meta));
+	meta->magic = HNSW_MAGIC;
+	meta->version = HNSW_VERSION;
+	meta->metric = metric;
+	meta->dim = dim;
+	meta->m = m;
+	meta->ef_construction = ef_construction;
+	meta->own_bits = 32;
+	meta->own_size = sizeof(float) * dim;
+	meta->row_size = offsetof(HnswRow, neighbors) + meta->own_size;
+	meta->rows_per_page = Max(HNSW_PAGE_ROOM / meta->row_size, 1);
+	meta->span = (meta->row_size + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM;
+	meta->routing_block = InvalidBlockNumber;
+}
+
 pg_crc32c
 hnsw_meta_crc(const HnswMeta *meta)
 {
@@ -83,7 +102,7 @@ hnsw_page_init(Page page, HnswPageKind kind)
 	HnswPageSpecial(page)->magic = HNSW_MAGIC;
 	HnswPageSpecial(page)->kind = kind;
 	HnswPageSpecial(page)->version = HNSW_VERSION;
-	if (kind != HNSW_PAGE_GRAPH)
+	if (kind != HNSW_PAGE_GRAPH && kind != HNSW_PAGE_FLAT)
 		((PageHeader) page)->pd_lower = HNSW_PAGE_START + HNSW_PAGE_ROOM;
 }
 
@@ -256,8 +275,12 @@ hnsw_cache(Relation index)
 	cache->nrouting = read_routing(index, &meta, meta.routing_count, cache->routing,
 								   cache->routing_codes);
 	metric = vdist_metric_quant((VdistMetric) meta.metric);
-	vdist_quant_init(&cache->own, metric, meta.dim, meta.own_bits, cache->mean, meta.range);
-	vdist_quant_init(&cache->code, metric, meta.dim, meta.code_bits, cache->mean, meta.range);
+	if (!HnswIsFlat(&meta))
+	{
+		vdist_quant_init(&cache->own, metric, meta.dim, meta.own_bits, cache->mean, meta.range);
+		vdist_quant_init(&cache->code, metric, meta.dim, meta.code_bits, cache->mean,
+						 meta.range);
+	}
 	index->rd_amcache = cache;
 	return cache;
 }
@@ -285,6 +308,20 @@ free_slot(const HnswMeta *meta, Page page, bool *last)
 		found = i;
 	}
 	return found;
+}
+
+/*
+ * Is the page of no use: new, or left from the time when the index had no graph? The further pages of
+ * wide rows can be told from those of that time only where there are none now.
+ */
+bool
+hnsw_page_unused(const HnswMeta *meta, Page page)
+{
+	if (PageIsNew(page))
+		return true;
+	return !HnswIsFlat(meta) && HnswPageSpecial(page)->magic == HNSW_MAGIC &&
+		(HnswPageSpecial(page)->kind == HNSW_PAGE_FLAT ||
+		 (HnswPageSpecial(page)->kind == HNSW_PAGE_REST && meta->span == 1));
 }
 
 /* Write the further pages of a wide row; nothing points to them yet. */
@@ -317,6 +354,13 @@ hnsw_space_found(Relation index, BlockNumber block)
 	FreeSpaceMapVacuumRange(index, block, block + 1);
 }
 
+/* Is there a page known that has room for a row? */
+bool
+hnsw_has_room(Relation index)
+{
+	return BlockNumberIsValid(GetPageWithFreeSpace(index, SPACE_FOR_ROW));
+}
+
 /* Try to put the row on a page; HNSW_NO_ROW when that page has no room. */
 static uint32
 place_row(Relation index, const HnswMeta *meta, BlockNumber block, const HnswRow *image)
@@ -325,31 +369,28 @@ place_row(Relation index, const HnswMeta *meta, BlockNumber block, const HnswRow
 	GenericXLogState *xlog;
 	Page		page;
 	bool		new;
-	bool		last;
-	int			slot;
+	bool		last = meta->rows_per_page == 1;
+	int			slot = 0;
 	Size		offset;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	page = BufferGetPage(buffer);
-	new = PageIsNew(page);
-	if (!new && !hnsw_page_is(page, HNSW_PAGE_GRAPH))
+	new = hnsw_page_unused(meta, page);
+	if (!new)
+		slot = hnsw_page_is(page, HnswRowKind(meta)) ? free_slot(meta, page, &last) : -1;
+	if (slot < 0)
 	{
 		UnlockReleaseBuffer(buffer);
 		return HNSW_NO_ROW;
 	}
+
+	/* only now: the further pages of a row in use must stay as they are */
 	if (meta->span > 1)
 		write_rest(index, meta, block, (const char *) image);
 	xlog = GenericXLogStart(index);
 	page = GenericXLogRegisterBuffer(xlog, buffer, new ? GENERIC_XLOG_FULL_IMAGE : 0);
 	if (new)
-		hnsw_page_init(page, HNSW_PAGE_GRAPH);
-	slot = free_slot(meta, page, &last);
-	if (slot < 0)
-	{
-		GenericXLogAbort(xlog);
-		UnlockReleaseBuffer(buffer);
-		return HNSW_NO_ROW;
-	}
+		hnsw_page_init(page, HnswRowKind(meta));
 	offset = HnswRowOffset(meta, slot);
 	memcpy((char *) page + offset, image, Min(meta->row_size, HNSW_PAGE_ROOM));
 	if (((PageHeader) page)->pd_lower < offset + Min(meta->row_size, HNSW_PAGE_ROOM))

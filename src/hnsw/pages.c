@@ -30,6 +30,9 @@ typedef struct Writer
 	uint32		next_tids;		/* number of the next row of TIDs */
 	BlockNumber nblocks;		/* of the file, from now on appended to */
 	Buffer		buffer;
+	bool		in_place;		/* beside pages in use: each page is logged by itself */
+	BlockNumber routing;		/* the first routing page */
+	int			nrouting;
 
 	/* heap rows of equal vectors by position of their row, then in the order of the table */
 	Tuplesortstate *sort;
@@ -93,7 +96,7 @@ extend(Writer *writer)
 	BlockNumber nblocks = (nrows + meta->rows_per_page - 1) / meta->rows_per_page * meta->span;
 
 	writer->nblocks = RelationGetNumberOfBlocks(index);
-	if (nblocks == 0)
+	if (nblocks == 0 || writer->in_place)
 		return;
 	LockRelationForExtension(index, ExclusiveLock);
 	vdist_extend(index, writer->nblocks, nblocks);
@@ -120,6 +123,18 @@ new_page(Writer *writer, BlockNumber block, HnswPageKind kind)
 	return buffer;
 }
 
+/* A page is complete. */
+static void
+finish_page(Writer *writer, Buffer buffer)
+{
+	START_CRIT_SECTION();
+	MarkBufferDirty(buffer);
+	if (writer->in_place && RelationNeedsWAL(writer->build->index))
+		log_newpage_buffer(buffer, true);
+	END_CRIT_SECTION();
+	UnlockReleaseBuffer(buffer);
+}
+
 /* Write a row's bytes to its pages; rows come in the order of their numbers. */
 static void
 put_row(Writer *writer, uint32 number, const HnswRow *image)
@@ -133,7 +148,7 @@ put_row(Writer *writer, uint32 number, const HnswRow *image)
 	if (number % meta->rows_per_page == 0)
 	{
 		if (BufferIsValid(writer->buffer))
-			UnlockReleaseBuffer(writer->buffer);
+			finish_page(writer, writer->buffer);
 		writer->buffer = InvalidBuffer;
 		CHECK_FOR_INTERRUPTS();
 		writer->buffer = new_page(writer, block, HNSW_PAGE_GRAPH);
@@ -141,7 +156,6 @@ put_row(Writer *writer, uint32 number, const HnswRow *image)
 	page = BufferGetPage(writer->buffer);
 	memcpy((char *) page + offset, image, part);
 	((PageHeader) page)->pd_lower = offset + part;
-	MarkBufferDirty(writer->buffer);
 	for (int i = 1; i < meta->span; i++)
 	{
 		Buffer		rest = new_page(writer, block + i, HNSW_PAGE_REST);
@@ -149,8 +163,7 @@ put_row(Writer *writer, uint32 number, const HnswRow *image)
 		memcpy((char *) BufferGetPage(rest) + HNSW_PAGE_START,
 			   (const char *) image + i * HNSW_PAGE_ROOM,
 			   Min(HNSW_PAGE_ROOM, meta->row_size - i * HNSW_PAGE_ROOM));
-		MarkBufferDirty(rest);
-		UnlockReleaseBuffer(rest);
+		finish_page(writer, rest);
 	}
 }
 
@@ -322,10 +335,13 @@ write_tids_rows(Writer *writer, uint32 number)
 		tuplesort_end(writer->sort);
 	if (BufferIsValid(writer->buffer))
 	{
+		BlockNumber block = BufferGetBlockNumber(writer->buffer);
+
+		finish_page(writer, writer->buffer);
+
 		/* what is free behind the last row */
 		if (number % meta->rows_per_page != 0)
-			hnsw_space_found(writer->build->index, BufferGetBlockNumber(writer->buffer));
-		UnlockReleaseBuffer(writer->buffer);
+			hnsw_space_found(writer->build->index, block);
 	}
 	pfree(image);
 }
@@ -419,16 +435,27 @@ write_routing(Writer *writer)
 			to += entry;
 		}
 		next = BufferGetBlockNumber(buffer);
-		MarkBufferDirty(buffer);
-		UnlockReleaseBuffer(buffer);
+		finish_page(writer, buffer);
 	}
+	writer->routing = next;
+	writer->nrouting = n;
+}
 
-	buffer = ReadBuffer(build->index, HNSW_META_BLOCK);
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	HnswPageMeta(BufferGetPage(buffer))->routing_block = next;
-	HnswPageMeta(BufferGetPage(buffer))->routing_count = n;
-	MarkBufferDirty(buffer);
-	UnlockReleaseBuffer(buffer);
+/* Everything but the first pages. */
+static void
+write_graph(Writer *writer)
+{
+	HnswBuild  *build = writer->build;
+
+	hnsw_spool_arrange(build->rows, vdist_graph_order(build->graph));
+	make_codes(build);
+	sort_duplicates(writer);
+	writer->first = RelationGetNumberOfBlocks(build->index) * build->meta.rows_per_page;
+	writer->next_tids = row_number(writer, build->n);
+	extend(writer);
+	write_graph_rows(writer);
+	write_tids_rows(writer, row_number(writer, build->n));
+	write_routing(writer);
 }
 
 void
@@ -441,16 +468,99 @@ hnsw_write_pages(HnswBuild *build)
 	hnsw_write_head(index, MAIN_FORKNUM, &build->meta, build->mean);
 	if (build->n > 0)
 	{
-		hnsw_spool_arrange(build->rows, vdist_graph_order(build->graph));
-		make_codes(build);
-		sort_duplicates(&writer);
-		writer.first = RelationGetNumberOfBlocks(index) * build->meta.rows_per_page;
-		writer.next_tids = row_number(&writer, build->n);
-		extend(&writer);
-		write_graph_rows(&writer);
-		write_tids_rows(&writer, row_number(&writer, build->n));
-		write_routing(&writer);
+		Buffer		buffer;
+
+		write_graph(&writer);
+		buffer = ReadBuffer(index, HNSW_META_BLOCK);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		HnswPageMeta(BufferGetPage(buffer))->routing_block = writer.routing;
+		HnswPageMeta(BufferGetPage(buffer))->routing_count = writer.nrouting;
+		MarkBufferDirty(buffer);
+		UnlockReleaseBuffer(buffer);
 	}
 	if (RelationNeedsWAL(index))
 		log_newpage_range(index, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(index), true);
+}
+
+/* ---- in place of a flat index's pages ---- */
+
+/* Overwrite a page with a record of its own. */
+static void
+replace_page(Relation index, BlockNumber block, HnswPageKind kind, const void *content, Size size)
+{
+	Buffer		buffer = ReadBuffer(index, block);
+	GenericXLogState *xlog;
+	Page		page;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	xlog = GenericXLogStart(index);
+	page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
+	hnsw_page_init(page, kind);
+	memcpy((char *) page + HNSW_PAGE_START, content, size);
+	GenericXLogFinish(xlog);
+	UnlockReleaseBuffer(buffer);
+}
+
+/* Pages of a graph that was not finished before a crash: nothing leads there, but they look like it. */
+static void
+remove_leftovers(Relation index)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
+
+	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks; block++)
+	{
+		Buffer		buffer = ReadBuffer(index, block);
+		Page		page = BufferGetPage(buffer);
+		int			kind = 0;
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		if (!PageIsNew(page) && HnswPageSpecial(page)->magic == HNSW_MAGIC)
+			kind = HnswPageSpecial(page)->kind;
+		UnlockReleaseBuffer(buffer);
+		if (kind == HNSW_PAGE_GRAPH || kind == HNSW_PAGE_ROUTING)
+			replace_page(index, block, HNSW_PAGE_FLAT, NULL, 0);
+	}
+}
+
+/* Let inserts use the pages that a flat index had; those of wide rows where they are as many. */
+static void
+release_flat(Relation index, const HnswMeta *meta, const HnswMeta *flat, BlockNumber nblocks)
+{
+	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks && flat->span >= meta->span; block++)
+	{
+		Buffer		buffer = ReadBuffer(index, block);
+		bool		unused;
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		unused = !PageIsNew(BufferGetPage(buffer)) &&
+			hnsw_page_unused(meta, BufferGetPage(buffer));
+		UnlockReleaseBuffer(buffer);
+		if (unused)
+			hnsw_space_found(index, block);
+	}
+}
+
+void
+hnsw_replace_pages(HnswBuild *build, const HnswMeta *flat)
+{
+	Relation	index = build->index;
+	HnswMeta   *meta = &build->meta;
+	Writer		writer = {build};
+	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
+	Size		size = sizeof(float) * meta->dim;
+
+	remove_leftovers(index);
+	writer.in_place = true;
+	for (Size done = 0; done < size; done += HNSW_PAGE_ROOM)
+		replace_page(index, HNSW_MEAN_BLOCK + done / HNSW_PAGE_ROOM, HNSW_PAGE_MEAN,
+					 (const char *) build->mean + done, Min(size - done, HNSW_PAGE_ROOM));
+	if (build->n > 0)
+	{
+		write_graph(&writer);
+		meta->routing_block = writer.routing;
+		meta->routing_count = writer.nrouting;
+	}
+	meta->routing_version = flat->routing_version + 1;
+	replace_page(index, HNSW_META_BLOCK, HNSW_PAGE_META, meta, sizeof(*meta));
+	release_flat(index, meta, flat, nblocks);
 }

@@ -170,7 +170,7 @@ hnsw_read(HnswRead *read, Relation index, const HnswMeta *meta, uint32 number)
 	LockBuffer(read->buffer, BUFFER_LOCK_SHARE);
 	if (!known)
 	{
-		hnsw_page_check(index, read->buffer, HNSW_PAGE_GRAPH);
+		hnsw_page_check(index, read->buffer, HnswRowKind(meta));
 		if (hint != NULL)
 			*hint = read->buffer;
 	}

@@ -236,46 +236,33 @@ sample_lift(const Sample *sample, HnswSample *result)
 }
 
 /*
- * From a sample of the table, if it has one: all of *result, which the caller has filled with what holds
- * without; bits only if they are 0.
+ * From the sample all of *result, which the caller has filled with what holds without; bits only if they
+ * are 0.
  */
-void
-hnsw_sample(Relation heap, Relation index, IndexInfo *info, const VdistIndexMetric *source,
-			HnswSample *result)
+static void
+decide(const Sample *sample, HnswSample *result)
 {
-	VdistMetric metric = source->code_metric;
-	int			dim = source->code_dim;
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw sample",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	Sample		sample = {source, metric, dim};
+	VdistMetric metric = sample->metric;
+	int			dim = sample->dim;
 	double	   *sum = palloc0(sizeof(double) * dim);
 	double		deviation = 0;
-	Size		bytes = Min(SAMPLE_BYTES, maintenance_work_mem * (Size) 1024 / 2);
 
-	sample.size = Min(SAMPLE_ROWS, Max(bytes / sizeof(float) / dim, 256));
-	sample.vectors = palloc(sizeof(float) * dim * (Size) sample.size);
-	sample.row_context = AllocSetContextCreate(context, "vdist_hnsw sample row",
-											   ALLOCSET_DEFAULT_SIZES);
-	if (heap != NULL && RelationGetNumberOfBlocks(heap) > 0)
-		take_sample(heap, index, info, &sample);
-
-	for (int i = 0; i < sample.n; i++)
+	for (int i = 0; i < sample->n; i++)
 		for (int j = 0; j < dim; j++)
-			sum[j] += sample.vectors[i * (Size) dim + j];
-	for (int j = 0; j < dim && sample.n > 0; j++)
-		result->mean[j] = sum[j] / sample.n;
-	for (int i = 0; i < sample.n; i++)
+			sum[j] += sample->vectors[i * (Size) dim + j];
+	for (int j = 0; j < dim && sample->n > 0; j++)
+		result->mean[j] = sum[j] / sample->n;
+	for (int i = 0; i < sample->n; i++)
 		for (int j = 0; j < dim; j++)
 		{
-			double		d = sample.vectors[i * (Size) dim + j] - result->mean[j];
+			double		d = sample->vectors[i * (Size) dim + j] - result->mean[j];
 
 			deviation += d * d;
 		}
-	if (sample.n > 0 && deviation > 0)
-		result->range = 4 * sqrt(deviation / sample.n / dim);
+	if (sample->n > 0 && deviation > 0)
+		result->range = 4 * sqrt(deviation / sample->n / dim);
 	if (metric == VDIST_METRIC_IP)
-		sample_lift(&sample, result);
+		sample_lift(sample, result);
 	else
 		memcpy(result->centre, result->mean, sizeof(float) * dim);
 
@@ -287,18 +274,62 @@ hnsw_sample(Relation heap, Relation index, IndexInfo *info, const VdistIndexMetr
 	if (result->bits == 0 && dim <= LONG_CODE_DIMS)
 		result->bits = 8;
 	/* of a projection, what more bits keep is less than what the projection lost */
-	if (result->bits == 0 && source->projected)
+	if (result->bits == 0 && sample->source->projected)
 		result->bits = 1;
-	if (result->bits == 0 && sample.n < 10 * TRIAL_K)
+	if (result->bits == 0 && sample->n < 10 * TRIAL_K)
 		result->bits = dim < 768 || metric == VDIST_METRIC_L1 ? 2 : 1;
 	for (int try = metric == VDIST_METRIC_L1 ? 2 : 1; result->bits == 0; try *= 2)
 	{
-		double		found = try == 4 ? 1 : try_bits(&sample, result->mean, result->range, try);
+		double		found = try == 4 ? 1 : try_bits(sample, result->mean, result->range, try);
 
 		elog(DEBUG1, "codes of %d bits find %.3f of the nearest rows", try, found);
 		if (found >= (try == 1 ? ENOUGH_RECALL_1 : ENOUGH_RECALL_2))
 			result->bits = try;
 	}
+}
+
+/* From n prepared vectors. */
+void
+hnsw_sample_vectors(const VdistIndexMetric *source, int n, float *vectors, HnswSample *result)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw sample",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Sample		sample = {source, source->code_metric, source->code_dim, n, n};
+
+	sample.vectors = vectors;
+	decide(&sample, result);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+}
+
+/*
+ * From a sample of the table. False when that is the whole of it and too little to make a graph of
+ * (flat.c).
+ */
+bool
+hnsw_sample(Relation heap, Relation index, IndexInfo *info, const VdistIndexMetric *source,
+			HnswSample *result)
+{
+	int			dim = source->code_dim;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw sample",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Sample		sample = {source, source->code_metric, dim};
+	bool		enough;
+	Size		bytes = Min(SAMPLE_BYTES, maintenance_work_mem * (Size) 1024 / 2);
+
+	sample.size = Min(SAMPLE_ROWS, Max(bytes / sizeof(float) / dim, 256));
+	sample.vectors = palloc(sizeof(float) * dim * (Size) sample.size);
+	sample.row_context = AllocSetContextCreate(context, "vdist_hnsw sample row",
+											   ALLOCSET_DEFAULT_SIZES);
+	if (RelationGetNumberOfBlocks(heap) > 0)
+		take_sample(heap, index, info, &sample);
+	enough = sample.n >= Min(hnsw_flat_limit(dim), sample.size) ||
+		RelationGetNumberOfBlocks(heap) > SAMPLE_BLOCKS;
+	if (enough)
+		decide(&sample, result);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return enough;
 }

@@ -78,15 +78,13 @@ result_pop(HnswScan *so)
 
 /* ---- hits ---- */
 
-/* A row of the graph was reached: remember it with bounds of its distance. */
-void
-hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
+/* Remember a row with bounds of its distance. */
+static void
+add_hit(HnswScan *so, uint32 number, const HnswRow *row, double lower, double upper)
 {
 	HnswHit    *hit;
 	HnswResult	result;
 
-	if (so->limits.ordered && (row->state & HNSW_ROW_UNORDERED))
-		return;
 	if (so->nhits == so->hits_size)
 	{
 		so->hits_size *= 2;
@@ -94,27 +92,78 @@ hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 	}
 	hit = &so->hits[so->nhits];
 	hit->number = number;
-	hit->upper = get_float8_infinity();
+	hit->upper = upper;
 	hit->more = row->more;
 	hit->ntids = Min(row->ntids, HNSW_ROW_TIDS_INLINE);
 	memcpy(hit->tids, row->tids, sizeof(hit->tids));
 
-	if (row->state & HNSW_ROW_UNORDERED)
-		result.distance = get_float8_infinity();
-	else
-	{
-		double		upper;
-
-		vdist_index_bounds(&so->metric, hnsw_own_distance(&so->search, row),
-						   vdist_quant_error(so->search.own, HnswRowOwn(&so->search.meta, row)),
-						   &result.distance, &upper);
-		if (so->trust_bounds && result.distance < upper)
-			hit->upper = upper;
-	}
+	result.distance = lower;
 	result.hit = so->nhits++;
 	ItemPointerSetInvalid(&result.tid);
 	result.buffer = InvalidBuffer;
 	result_push(so, &result);
+}
+
+/* A row of the graph was reached. */
+void
+hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
+{
+	double		lower = get_float8_infinity();
+	double		upper = get_float8_infinity();
+
+	if (so->limits.ordered && (row->state & HNSW_ROW_UNORDERED))
+		return;
+	if (!(row->state & HNSW_ROW_UNORDERED))
+	{
+		vdist_index_bounds(&so->metric, hnsw_own_distance(&so->search, row),
+						   vdist_quant_error(so->search.own, HnswRowOwn(&so->search.meta, row)),
+						   &lower, &upper);
+		if (!so->trust_bounds || !(lower < upper))
+			upper = get_float8_infinity();
+	}
+	add_hit(so, number, row, lower, upper);
+}
+
+/*
+ * A row of a flat index. Where the row has the very vector that the operator is about, its distance is
+ * known; else only the table can tell.
+ */
+static void
+visit_flat(void *arg, uint32 number, const HnswRow *row)
+{
+	HnswScan   *so = arg;
+	const HnswMeta *meta = &so->search.meta;
+	double		lower = -get_float8_infinity();
+	double		upper = get_float8_infinity();
+
+	if (so->limits.ordered && (row->state & HNSW_ROW_UNORDERED))
+		return;
+	if (row->state & HNSW_ROW_UNORDERED)
+		lower = upper;
+	else if (so->query != NULL && so->metric.type == VDIST_VECTOR)
+	{
+		memcpy(so->flat->x, HnswRowOwn(meta, row), sizeof(float) * meta->dim);
+		lower = upper = vdist_index_distance(&so->metric, so->query,
+											 (struct varlena *) so->flat);
+	}
+	add_hit(so, number, row, lower, upper);
+}
+
+/* Look at every row of a flat index; false when it got its graph meanwhile. */
+static bool
+look_at_all(HnswScan *so)
+{
+	MemoryContext old = MemoryContextSwitchTo(so->context);
+
+	if (so->flat == NULL)
+		so->flat = vector_make(so->search.meta.dim);
+	hnsw_flat_each(so->search.index, &so->search.meta, visit_flat, so);
+	MemoryContextSwitchTo(old);
+	if (hnsw_cache(so->search.index)->meta.crc == so->search.meta.crc)
+		return true;
+	so->nhits = 0;
+	so->nresults = 0;
+	return false;
 }
 
 static void
@@ -277,7 +326,8 @@ prepare(IndexScanDesc scan, const HnswCache *cache)
 		so->results_size = 128;
 		so->results = palloc(sizeof(HnswResult) * so->results_size);
 	}
-	if (so->search.index == NULL || so->search.ef != ef)
+	if (so->search.index == NULL || so->search.ef != ef ||
+		so->search.meta.crc != cache->meta.crc)
 		hnsw_search_init(&so->search, scan->indexRelation, &cache->meta, ef, visit_hit, so);
 	MemoryContextSwitchTo(old);
 }
@@ -342,6 +392,8 @@ can_return(HnswScan *so)
 {
 	if (so->nresults == 0)
 		return false;
+	if (so->phase == HNSW_SCAN_FLAT)
+		return true;
 	if (so->phase == HNSW_SCAN_POOL)
 		return so->nreturned < Max(so->search.ef / 2, 1);
 	return hnsw_stream_passed(so, so->results[0].distance);
@@ -363,11 +415,18 @@ hnsw_get_tuple(IndexScanDesc scan, ScanDirection dir)
 			elog(ERROR, "a vdist_hnsw index scan needs an MVCC snapshot");
 		pgstat_count_index_scan(scan->indexRelation);
 		cache = set_query(scan);
-		hnsw_search_set(&so->search, cache, so->prepared);
-		if (!so->limits.exact)
-			hnsw_search_run(&so->search);
-		hnsw_fetch_ahead(scan);
-		so->phase = HNSW_SCAN_POOL;
+		if (HnswIsFlat(&cache->meta) && look_at_all(so))
+			so->phase = HNSW_SCAN_FLAT;
+		else
+		{
+			if (HnswIsFlat(&so->search.meta))
+				cache = set_query(scan);
+			hnsw_search_set(&so->search, cache, so->prepared);
+			if (!so->limits.exact)
+				hnsw_search_run(&so->search);
+			hnsw_fetch_ahead(scan);
+			so->phase = HNSW_SCAN_POOL;
+		}
 	}
 	scan->xs_recheckorderby = false;
 	if (so->limits.rows > 0 && so->nreturned >= so->limits.rows)
@@ -390,7 +449,7 @@ hnsw_get_tuple(IndexScanDesc scan, ScanDirection dir)
 				hnsw_scan_resolve(scan, result.hit);
 				continue;
 			}
-			if (result.distance < so->last)
+			if (result.distance < so->last && so->phase != HNSW_SCAN_FLAT)
 			{
 				hnsw_fetch_drop(so, &result);
 				hnsw_stream_late(so, &result);
@@ -402,6 +461,8 @@ hnsw_get_tuple(IndexScanDesc scan, ScanDirection dir)
 			hnsw_fetch_hand_over(scan, &result);
 			return true;
 		}
+		if (so->phase == HNSW_SCAN_FLAT)
+			return false;
 		if (so->phase == HNSW_SCAN_POOL)
 			hnsw_stream_begin(so);
 		else if (!hnsw_stream_more(so))

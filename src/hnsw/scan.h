@@ -14,6 +14,7 @@ typedef enum HnswScanPhase
 	HNSW_SCAN_START,
 	HNSW_SCAN_POOL,				/* returning what the first search found */
 	HNSW_SCAN_STREAM,			/* searching on as rows are asked for */
+	HNSW_SCAN_FLAT,				/* returning all there is, which was looked at at once */
 	HNSW_SCAN_SWEEP				/* returning, sorted, all that is left */
 } HnswScanPhase;
 
@@ -48,6 +49,7 @@ typedef struct HnswScan
 	float	   *prepared;		/* as searched for */
 	bool		trust_bounds;
 
+	Vector	   *flat;			/* a row of a flat index */
 	HnswHit    *hits;
 	int			nhits;
 	int			hits_size;

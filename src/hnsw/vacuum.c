@@ -76,13 +76,13 @@ add_owner(Vacuum *vacuum, uint32 number)
 	vacuum->owners[vacuum->nowners++] = number;
 }
 
-/* The locked graph page in a buffer, or NULL if it is of another kind. */
+/* The locked page of rows in a buffer, or NULL if it is of another kind. */
 static Page
-graph_page(Buffer buffer)
+graph_page(const Vacuum *vacuum, Buffer buffer)
 {
 	Page		page = BufferGetPage(buffer);
 
-	return hnsw_page_is(page, HNSW_PAGE_GRAPH) ? page : NULL;
+	return hnsw_page_is(page, HnswRowKind(&vacuum->meta)) ? page : NULL;
 }
 
 static HnswRow *
@@ -198,7 +198,7 @@ remove_pass(Vacuum *vacuum)
 		buffer = ReadBufferExtended(vacuum->index, MAIN_FORKNUM, block, RBM_NORMAL,
 									vacuum->strategy);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		page = graph_page(buffer);
+		page = graph_page(vacuum, buffer);
 		if (page != NULL)
 		{
 			bool		found = page_has_dead(vacuum, page, block, &live);
@@ -305,7 +305,7 @@ repair_pass(Vacuum *vacuum)
 		buffer = ReadBufferExtended(vacuum->index, MAIN_FORKNUM, block, RBM_NORMAL,
 									vacuum->strategy);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		page = graph_page(buffer);
+		page = graph_page(vacuum, buffer);
 		for (int i = 0; page != NULL && i < vacuum->meta.rows_per_page; i++)
 		{
 			HnswRow    *row = page_row(vacuum, page, i);
@@ -426,9 +426,8 @@ free_pass(Vacuum *vacuum)
 		buffer = ReadBufferExtended(vacuum->index, MAIN_FORKNUM, block, RBM_NORMAL,
 									vacuum->strategy);
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		if (PageIsNew(BufferGetPage(buffer)))
-			space = meta->span == 1;
-		page = graph_page(buffer);
+		space = meta->span == 1 && hnsw_page_unused(meta, BufferGetPage(buffer));
+		page = graph_page(vacuum, buffer);
 		for (int pass = 0; page != NULL && pass < 2; pass++)
 		{
 			GenericXLogState *xlog = NULL;
@@ -494,7 +493,7 @@ reach_pass(Vacuum *vacuum)
 			buffer = ReadBufferExtended(vacuum->index, MAIN_FORKNUM, block, RBM_NORMAL,
 										vacuum->strategy);
 			LockBuffer(buffer, BUFFER_LOCK_SHARE);
-			page = graph_page(buffer);
+			page = graph_page(vacuum, buffer);
 			live = page != NULL &&
 				HnswRowStateOf(page_row(vacuum, page, i)) == HNSW_ROW_LIVE;
 			UnlockReleaseBuffer(buffer);
@@ -513,6 +512,7 @@ hnsw_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw vacuum",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
+	bool		flat = false;
 
 	if (stats == NULL)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
@@ -534,9 +534,22 @@ hnsw_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	vacuum.row_context = AllocSetContextCreate(context, "vdist_hnsw vacuum row",
 											   ALLOCSET_DEFAULT_SIZES);
 
+	/* a graph is not made meanwhile: rows would go where this has been already */
+	if (HnswIsFlat(&vacuum.meta))
+	{
+		LockPage(info->index, HNSW_META_BLOCK, ExclusiveLock);
+		vacuum.meta = hnsw_cache(info->index)->meta;
+		flat = HnswIsFlat(&vacuum.meta);
+		if (!flat)
+			UnlockPage(info->index, HNSW_META_BLOCK, ExclusiveLock);
+	}
 	remove_pass(&vacuum);
+	if (flat && vacuum.ndead > 0)
+		free_pass(&vacuum);
+	if (flat)
+		UnlockPage(info->index, HNSW_META_BLOCK, ExclusiveLock);
 	chain_pass(&vacuum);
-	if (vacuum.ndead > 0)
+	if (!flat && vacuum.ndead > 0)
 	{
 		uint32		routing;
 

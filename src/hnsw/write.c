@@ -99,7 +99,7 @@ hnsw_write_begin(HnswWrite *write, Relation index, const HnswMeta *meta, uint32 
 	write->block = HnswRowBlock(meta, number);
 	write->buffers[0] = hnsw_read_block(index, write->block);
 	LockBuffer(write->buffers[0], BUFFER_LOCK_EXCLUSIVE);
-	hnsw_page_check(index, write->buffers[0], HNSW_PAGE_GRAPH);
+	hnsw_page_check(index, write->buffers[0], HnswRowKind(meta));
 	for (int i = 1; i < HNSW_WRITE_PAGES; i++)
 		write->buffers[i] = InvalidBuffer;
 	image_take(&images[0], BufferGetPage(write->buffers[0]), offset,
