@@ -23,6 +23,14 @@
 /* With fewer dimensions, errors are not Gaussian. */
 #define MIN_DIM_FOR_BOUNDS 64
 
+/*
+ * Elements beyond this are cut off in vectors that codes are made of, so that no sum of squares
+ * overflows: an infinite estimate would compare with nothing. Estimates of that size say nothing of
+ * the distance then.
+ */
+#define MAX_ELEMENT 1e16f
+#define MAX_ESTIMATE 1e15
+
 #define DEFINE_SUPPORT(name, type, metric) \
 PG_FUNCTION_INFO_V1(name); \
 Datum \
@@ -228,7 +236,7 @@ vdist_index_bounds(const VdistIndexMetric *metric, double estimate, double error
 {
 	*lower = -get_float8_infinity();
 	*upper = get_float8_infinity();
-	if (metric->projected || isnan(estimate) || isnan(error))
+	if (metric->projected || !(fabs(estimate) < MAX_ESTIMATE))
 		return;
 	*lower = vdist_index_estimate(metric, estimate - BOUND_SIGMAS * error);
 
@@ -236,10 +244,6 @@ vdist_index_bounds(const VdistIndexMetric *metric, double estimate, double error
 	if (metric->dim >= MIN_DIM_FOR_BOUNDS && metric->metric != VDIST_METRIC_L1 &&
 		metric->metric != VDIST_METRIC_JACCARD)
 		*upper = vdist_index_estimate(metric, estimate + BOUND_SIGMAS * error);
-	if (isnan(*lower))
-		*lower = -get_float8_infinity();
-	if (isnan(*upper))
-		*upper = get_float8_infinity();
 }
 
 VdistQuantMetric
@@ -269,7 +273,8 @@ vdist_metric_prepare(VdistMetric metric, int dim, const float *x, float *out)
 
 	if (metric != VDIST_METRIC_COSINE)
 	{
-		memcpy(out, x, sizeof(float) * dim);
+		for (int i = 0; i < dim; i++)
+			out[i] = x[i] > MAX_ELEMENT ? MAX_ELEMENT : x[i] < -MAX_ELEMENT ? -MAX_ELEMENT : x[i];
 		return true;
 	}
 	norm2 = vdist_kernel->inner_product(dim, x, x);

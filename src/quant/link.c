@@ -243,9 +243,10 @@ typedef struct Walk
 	uint8_t    *seen;			/* by position */
 	uint32_t   *stack;
 	uint32_t   *list;			/* one row's neighbors */
+	uint32_t   *other;			/* another's */
 } Walk;
 
-/* Mark all that can be reached from a row. */
+/* Mark all that can be reached from a row by kept edges: others may make room for later rows. */
 static bool
 walk(VdistGraph *graph, Walk *w, uint32_t start)
 {
@@ -263,7 +264,7 @@ walk(VdistGraph *graph, Walk *w, uint32_t start)
 		if (vdist_graph_neighbors(graph, w->stack[--depth], w->list, &nneighbors, &nkept) !=
 			VDIST_GRAPH_OK)
 			return false;
-		for (int i = 0; i < nneighbors; i++)
+		for (int i = 0; i < nkept; i++)
 		{
 			if (!w->seen[w->list[i]])
 			{
@@ -290,8 +291,8 @@ set_neighbor(VdistGraph *graph, uint32_t position, int slot, uint32_t neighbor)
 }
 
 /*
- * Give an edge to a row that nothing leads to, from one of its own neighbors that can be reached and
- * has a slot that pruning does not need; a row gives one slot a round. False: there is none.
+ * Keep an edge to a row that no kept one leads to, from one of its own neighbors that can be reached
+ * and has a slot that pruning does not need; a row gives one slot a round. False: there is none.
  */
 static bool
 adopt(VdistGraph *graph, Walk *w, uint8_t *gave, uint32_t orphan)
@@ -305,14 +306,30 @@ adopt(VdistGraph *graph, Walk *w, uint8_t *gave, uint32_t orphan)
 	for (int i = 0; i < nneighbors; i++)
 	{
 		uint32_t	parent = w->list[i];
-		int			slot = graph->nfilled[parent] < slots ? graph->nfilled[parent] : slots - 1;
+		int			n;
+		int			kept;
+		int			slot = 0;
 
-		if (!w->seen[parent] || gave[parent] || graph->nkept[parent] > slot)
+		if (!w->seen[parent] || gave[parent] || graph->nkept[parent] >= slots)
 			continue;
-		gave[parent] = 1;
-		if (!set_neighbor(graph, parent, slot, orphan))
+		if (vdist_graph_neighbors(graph, parent, w->other, &n, &kept) != VDIST_GRAPH_OK)
 			return false;
-		graph->nfilled[parent] = (uint8_t) (slot + 1);
+		gave[parent] = 1;
+		while (slot < n && w->other[slot] != orphan)
+			slot++;
+		if (slot == slots)
+			slot--;
+
+		/*
+		 * the first that only fills a slot goes where the orphan was, or there is room, or to the
+		 * last
+		 */
+		if ((slot != kept && !set_neighbor(graph, parent, slot, w->other[kept])) ||
+			!set_neighbor(graph, parent, kept, orphan))
+			return false;
+		if (slot == n)
+			graph->nfilled[parent] = (uint8_t) (n + 1);
+		graph->nkept[parent] = (uint8_t) (kept + 1);
 		return true;
 	}
 	return false;
@@ -331,8 +348,9 @@ graph_reach(VdistGraph *graph)
 	w.seen = graph_alloc(graph, n, 1);
 	w.stack = graph_alloc(graph, n, sizeof(uint32_t));
 	w.list = graph_alloc(graph, graph->params.slots, sizeof(uint32_t));
+	w.other = graph_alloc(graph, graph->params.slots, sizeof(uint32_t));
 	graph->entries = graph_alloc(graph, capacity, sizeof(uint32_t));
-	ok = gave && w.seen && w.stack && w.list && graph->entries;
+	ok = gave && w.seen && w.stack && w.list && w.other && graph->entries;
 	for (uint32_t c = 0; ok && c < graph->ncells; c += step)
 		graph->entries[graph->nentries++] = graph->medoids[c];
 
@@ -380,6 +398,7 @@ graph_reach(VdistGraph *graph)
 	free(w.seen);
 	free(w.stack);
 	free(w.list);
+	free(w.other);
 
 	/* of no use any more, while the caller may want the memory */
 	free(graph->centroids);

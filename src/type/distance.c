@@ -9,6 +9,7 @@
 
 #include <math.h>
 
+#include "utils/float.h"
 #include "utils/varbit.h"
 
 #include "kernel/kernel.h"
@@ -21,11 +22,18 @@ clamp(double x)
 	return x > 1 ? 1 : x < -1 ? -1 : x;
 }
 
-/* One root of the product, exact for equal norms, where a product of two roots is not. */
+/*
+ * One root of the product, exact for equal norms, where a product of two roots is not. NaN when a norm
+ * is zero or overflows: there is no angle to tell.
+ */
 static inline double
 cosine_distance(float ab, float aa, float bb)
 {
-	return 1.0 - clamp((double) ab / sqrt((double) aa * (double) bb));
+	double		norms = (double) aa * (double) bb;
+
+	if (unlikely(!(norms > 0 && norms < HUGE_VAL)))
+		return get_float8_nan();
+	return 1.0 - clamp((double) ab / sqrt(norms));
 }
 
 /* The angle between unit vectors in units of pi: a metric, unlike the cosine. */
