@@ -202,8 +202,10 @@ hnsw_stream_more(HnswScan *so)
 
 /*
  * Has the search come far enough to return a row at this distance? It must have nothing nearer to
- * expand, and be as many rows ahead of what was returned as the first search was, and by half of what
- * was returned: the farther out, the more rows are reached late, and those come last.
+ * expand, and be as many rows ahead of what was returned as the first search was, and by twice of what
+ * was returned: the farther out, the more rows are reached late, and those come last. (LIMIT 10 with
+ * a condition that 1 % of 162,000 word vectors meet, 2-bit codes: by half finds 48 % of the nearest, by
+ * twice 77 %. Reading the rows from the table is what takes the time in both cases.)
  */
 bool
 hnsw_stream_passed(HnswScan *so, double distance)
@@ -214,7 +216,7 @@ hnsw_stream_passed(HnswScan *so, double distance)
 		return true;
 	nearest = vdist_index_estimate(&so->metric, hnsw_key_distance(so->frontier[0]));
 	return distance <= nearest &&
-		so->nhits >= so->nreturned + Max(so->search.ef, so->nreturned / 2);
+		so->nhits >= so->nreturned + Max(so->search.ef, 2 * so->nreturned);
 }
 
 /* A row that should have come earlier: it comes last, so that the others are in order. */
