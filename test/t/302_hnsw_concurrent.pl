@@ -141,8 +141,8 @@ foreach my $kill (1 .. $kills)
 	if ($kill % 2)
 	{
 		my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity
-			WHERE application_name = 'pgbench' AND state = 'active' ORDER BY random() LIMIT 1");
-		kill 9, $pid if $pid;
+			WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1");
+		kill 9, $pid;
 		$bench->finish;
 		$vacuum->finish;
 	}
@@ -166,6 +166,7 @@ foreach my $kill (1 .. $kills)
 	  /((?:PANIC|ERROR)(?!:\s+canceling|:\s+could not serialize).*)/;
 }
 is($bad, '', "nothing is wrong after $kills kills");
+like(slurp_file($node->logfile), qr/was terminated by signal 9/, 'of backends, too');
 check_all('after the kills');
 
 done_testing();
