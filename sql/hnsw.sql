@@ -154,6 +154,24 @@ SELECT vdist.index_check('narrow_index', true);
 SELECT id FROM narrow ORDER BY embedding <-> '[101]' LIMIT 2;
 SELECT code_bits, slots >= 4 AS slots FROM vdist.index_info('narrow_index');
 
+-- inserts into full lists cut no row off
+CREATE TABLE crowd (id integer, embedding vector(16));
+CREATE INDEX crowd_index ON crowd USING vdist_hnsw (embedding) WITH (m = 3, ef_construction = 16);
+SELECT setseed(0.01);
+CREATE TEMP TABLE middle AS
+SELECT k, ARRAY(SELECT random() * 20 FROM generate_series(1, 16) WHERE k = k) AS m FROM generate_series(1, 40) k;
+CREATE TEMP TABLE around AS
+SELECT i, ARRAY(SELECT m + random() * 10 FROM unnest(middle.m) m WHERE i = i)::vector(16) AS e
+FROM generate_series(1, 11000) i JOIN middle ON k = i * 7919 % 40 + 1;
+INSERT INTO crowd SELECT * FROM around WHERE i <= 8000;
+REINDEX INDEX crowd_index;
+INSERT INTO crowd SELECT * FROM around WHERE i > 8000;
+SELECT vdist.index_check('crowd_index', true);
+DELETE FROM crowd WHERE id % 2 = 0;
+VACUUM crowd;
+INSERT INTO crowd SELECT * FROM around WHERE i % 3 = 0;
+SELECT vdist.index_check('crowd_index', true);
+
 -- what cannot be
 CREATE INDEX ON other USING vdist_hnsw (embedding);
 CREATE INDEX ON narrow USING vdist_hnsw (embedding) WITH (m = 1);
@@ -178,5 +196,5 @@ BEGIN
     END LOOP;
 END $$;
 SELECT plan('SELECT count(*) FROM narrow');
-DROP TABLE same, zero, other, unlogged, temporary, wide, narrow;
+DROP TABLE same, zero, other, unlogged, temporary, wide, narrow, crowd;
 DROP FUNCTION compare, example, plan;

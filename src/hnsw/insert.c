@@ -308,6 +308,9 @@ move_slot(HnswInsert *insert, HnswWrite *write, int from, int to)
 	memcpy(codes + to * meta->code_size, codes + from * meta->code_size, meta->code_size);
 }
 
+/* Nearest kept neighbors of a row that are asked for another way to one that it gives up. */
+#define KIN 3
+
 /* How hard link_back must try. */
 typedef enum LinkMode
 {
@@ -315,6 +318,32 @@ typedef enum LinkMode
 	LINK_KEPT,					/* as a kept neighbor, whatever the directions of the others */
 	LINK_ALWAYS					/* and at any price */
 } LinkMode;
+
+static bool
+lists(const HnswRow *row, uint32 number)
+{
+	for (int i = 0; i < row->nneighbors; i++)
+		if (row->neighbors[i] == number)
+			return true;
+	return false;
+}
+
+/* Whether one of these rows leads to another. */
+static bool
+leads(HnswInsert *insert, int n, const uint32 *rows, uint32 number)
+{
+	HnswRead   *read = &insert->search.read;
+	bool		found = false;
+
+	for (int i = 0; i < n && !found; i++)
+	{
+		const HnswRow *row = hnsw_read(read, insert->search.index, &insert->meta, rows[i]);
+
+		found = HnswRowStateOf(row) == HNSW_ROW_LIVE && lists(row, number);
+		hnsw_read_unlock(read);
+	}
+	return found;
+}
 
 /* The farthest of a full list's neighbors that may make room; -1 if none may. */
 static int
@@ -401,8 +430,10 @@ link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, LinkMod
 	float		from_new[HNSW_MAX_SLOTS];
 	const HnswRow *row;
 	HnswWrite	write;
-	uint32		passed = HNSW_NO_ROW;
-	char	   *passed_code = NULL;
+	uint32		gone = HNSW_NO_ROW;
+	char	   *gone_code = NULL;
+	uint32		kin[KIN];
+	int			nkin = 0;
 	bool		kept = true;
 	bool		promote;
 	int			n;
@@ -435,23 +466,32 @@ link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, LinkMod
 	if (victim == meta->slots)
 	{
 		victim = choose_victim(n, nkept, from_owner, from_new, mode);
-		if (victim >= 0 && victim < nkept)
+	}
+	if (victim >= 0 && victim < n)
+	{
+		gone = row->neighbors[victim];
+		gone_code = palloc(meta->code_size);
+		memcpy(gone_code, HnswRowCodes(meta, row) + victim * meta->code_size, meta->code_size);
+		while (nkin < Min(KIN, nkept))
 		{
-			passed = row->neighbors[victim];
-			passed_code = palloc(meta->code_size);
-			memcpy(passed_code, HnswRowCodes(meta, row) + victim * meta->code_size,
-				   meta->code_size);
+			kin[nkin] = row->neighbors[nkin];
+			nkin++;
 		}
 	}
 	hnsw_read_unlock(read);
-	if (victim < 0 || (!kept && victim < n && from_owner[victim] <= owner->distance) ||
-		(passed != HNSW_NO_ROW && !keep_passed(insert, number, passed, passed_code)))
+	if (victim < 0 || (!kept && victim < n && from_owner[victim] <= owner->distance))
+		return false;
+
+	/* its slot here may be the only way to the one that goes: be sure of another first */
+	if (gone != HNSW_NO_ROW &&
+		(victim < nkept || (!lists(insert->image, gone) && !leads(insert, nkin, kin, gone))) &&
+		!keep_passed(insert, number, gone, gone_code))
 		return false;
 
 	hnsw_write_begin(&write, search->index, meta, owner->number);
 	if (HnswRowStateOf(write.row) != HNSW_ROW_LIVE || write.row->nneighbors != n ||
 		write.row->nkept != nkept ||
-		(passed != HNSW_NO_ROW && write.row->neighbors[victim] != passed))
+		(gone != HNSW_NO_ROW && write.row->neighbors[victim] != gone))
 	{
 		/* another insert was faster; the edge is worth a second try only if it may be needed */
 		hnsw_write_abort(&write);
