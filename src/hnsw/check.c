@@ -122,7 +122,7 @@ vdist_hnsw_info(PG_FUNCTION_ARGS)
 		buffer = ReadBuffer(index, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		page = BufferGetPage(buffer);
-		if (!PageIsNew(page) && HnswPageSpecial(page)->kind == HnswRowKind(&meta))
+		if (hnsw_page_is(page, HnswRowKind(&meta)))
 			for (int slot = 0; slot < meta.rows_per_page; slot++)
 			{
 				HnswRow    *row = (HnswRow *) ((char *) page + HnswRowOffset(&meta, slot));
@@ -272,14 +272,13 @@ state_now(Check *check, uint32 number)
 static bool
 leads_astray(Check *check, uint32 number, uint32 to)
 {
-	bool		leads = false;
+	bool		leads;
 	const HnswRow *row;
 
 	if (in_graph(state_now(check, to)))
 		return false;
 	row = hnsw_read(&check->read, check->index, &check->meta, number);
-	for (int i = 0; HnswRowStateOf(row) == HNSW_ROW_LIVE && i < row->nneighbors; i++)
-		leads |= row->neighbors[i] == to;
+	leads = HnswRowStateOf(row) == HNSW_ROW_LIVE && hnsw_lists(row, to);
 	hnsw_read_unlock(&check->read);
 	return leads && !in_graph(state_now(check, to));
 }

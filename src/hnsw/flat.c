@@ -38,8 +38,7 @@ read_rest(Relation index, const HnswMeta *meta, BlockNumber block, char *copy)
 		Page		page = BufferGetPage(buffer);
 
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		found = !PageIsNew(page) && HnswPageSpecial(page)->magic == HNSW_MAGIC &&
-			HnswPageSpecial(page)->kind == HNSW_PAGE_REST;
+		found = hnsw_page_is(page, HNSW_PAGE_REST);
 		if (found)
 			memcpy(copy + offset, (char *) page + HNSW_PAGE_START,
 				   Min(HNSW_PAGE_ROOM, meta->row_size - offset));
@@ -65,8 +64,7 @@ hnsw_flat_each(Relation index, const HnswMeta *meta, HnswFlatVisit visit, void *
 
 		CHECK_FOR_INTERRUPTS();
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		if (!PageIsNew(page) && HnswPageSpecial(page)->magic == HNSW_MAGIC &&
-			HnswPageSpecial(page)->kind == HNSW_PAGE_FLAT)
+		if (hnsw_page_is(page, HNSW_PAGE_FLAT))
 			for (int i = 0; i < meta->rows_per_page; i++)
 			{
 				const HnswRow *row = (HnswRow *) ((char *) page + HnswRowOffset(meta, i));

@@ -176,6 +176,16 @@ hnsw_chain_step(HnswChain *chain, uint32 number)
 	return true;
 }
 
+/* Does a row have an edge to another one? */
+static inline bool
+hnsw_lists(const HnswRow *row, uint32 number)
+{
+	for (int i = 0; i < row->nneighbors; i++)
+		if (row->neighbors[i] == number)
+			return true;
+	return false;
+}
+
 /* ---- in memory ---- */
 
 typedef struct HnswOptions

@@ -213,8 +213,9 @@ add_tid(HnswInsert *insert, uint32 number, ItemPointer tid)
 /* ---- neighbors of the new row ---- */
 
 /*
- * Fill in the image's neighbors from the candidates, given its vector in insert->x: first those that no nearer kept one is closer
- * to than the new row is (alpha = 1), then the nearest of the others until the slots are full.
+ * Fill in the image's neighbors from the candidates, given its vector in insert->x: first those
+ * that no nearer kept one is closer to than the new row is (alpha = 1), then the nearest of the
+ * others until the slots are full.
  */
 void
 hnsw_choose_neighbors(HnswInsert *insert)
@@ -319,15 +320,6 @@ typedef enum LinkMode
 	LINK_ALWAYS					/* and at any price */
 } LinkMode;
 
-static bool
-lists(const HnswRow *row, uint32 number)
-{
-	for (int i = 0; i < row->nneighbors; i++)
-		if (row->neighbors[i] == number)
-			return true;
-	return false;
-}
-
 /* Whether one of these rows leads to another. */
 static bool
 leads(HnswInsert *insert, int n, const uint32 *rows, uint32 number)
@@ -339,7 +331,7 @@ leads(HnswInsert *insert, int n, const uint32 *rows, uint32 number)
 	{
 		const HnswRow *row = hnsw_read(read, insert->search.index, &insert->meta, rows[i]);
 
-		found = HnswRowStateOf(row) == HNSW_ROW_LIVE && lists(row, number);
+		found = HnswRowStateOf(row) == HNSW_ROW_LIVE && hnsw_lists(row, number);
 		hnsw_read_unlock(read);
 	}
 	return found;
@@ -418,7 +410,8 @@ keep_passed(HnswInsert *insert, uint32 number, uint32 passed, const char *code)
  * takes the place of the farthest neighbor that only fills a slot. Kept ones may be the only way to a
  * row: they make room only for one that leads their way and keeps them itself. So edges that are kept
  * lead to every row that they ever led to. A row that is not kept fills a slot if it is nearer than
- * the farthest filling one.
+ * the farthest filling one. A filling one may be somebody's only way, too: it goes only if the new
+ * row, or one of the nearest kept ones of this list, leads to it; else the new row keeps it.
  */
 static bool
 link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, LinkMode mode)
@@ -431,7 +424,7 @@ link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, LinkMod
 	const HnswRow *row;
 	HnswWrite	write;
 	uint32		gone = HNSW_NO_ROW;
-	char	   *gone_code = NULL;
+	char	   *gone_code = NULL;	/* set if gone may have to be kept by the new row */
 	uint32		kin[KIN];
 	int			nkin = 0;
 	bool		kept = true;
@@ -470,12 +463,13 @@ link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, LinkMod
 	if (victim >= 0 && victim < n)
 	{
 		gone = row->neighbors[victim];
-		gone_code = palloc(meta->code_size);
-		memcpy(gone_code, HnswRowCodes(meta, row) + victim * meta->code_size, meta->code_size);
-		while (nkin < Min(KIN, nkept))
+		if (victim < nkept || !hnsw_lists(insert->image, gone))
 		{
-			kin[nkin] = row->neighbors[nkin];
-			nkin++;
+			gone_code = palloc(meta->code_size);
+			memcpy(gone_code, HnswRowCodes(meta, row) + victim * meta->code_size,
+				   meta->code_size);
+			nkin = victim < nkept ? 0 : Min(KIN, nkept);
+			memcpy(kin, row->neighbors, sizeof(uint32) * nkin);
 		}
 	}
 	hnsw_read_unlock(read);
@@ -483,8 +477,7 @@ link_back(HnswInsert *insert, const HnswCandidate *owner, uint32 number, LinkMod
 		return false;
 
 	/* its slot here may be the only way to the one that goes: be sure of another first */
-	if (gone != HNSW_NO_ROW &&
-		(victim < nkept || (!lists(insert->image, gone) && !leads(insert, nkin, kin, gone))) &&
+	if (gone_code != NULL && !leads(insert, nkin, kin, gone) &&
 		!keep_passed(insert, number, gone, gone_code))
 		return false;
 

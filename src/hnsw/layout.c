@@ -319,9 +319,9 @@ hnsw_page_unused(const HnswMeta *meta, Page page)
 {
 	if (PageIsNew(page))
 		return true;
-	return !HnswIsFlat(meta) && HnswPageSpecial(page)->magic == HNSW_MAGIC &&
-		(HnswPageSpecial(page)->kind == HNSW_PAGE_FLAT ||
-		 (HnswPageSpecial(page)->kind == HNSW_PAGE_REST && meta->span == 1));
+	return !HnswIsFlat(meta) &&
+		(hnsw_page_is(page, HNSW_PAGE_FLAT) ||
+		 (meta->span == 1 && hnsw_page_is(page, HNSW_PAGE_REST)));
 }
 
 /* Write the further pages of a wide row; nothing points to them yet. */

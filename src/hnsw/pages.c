@@ -230,18 +230,13 @@ sort_duplicates(Writer *writer)
 	next_duplicate(writer);
 }
 
-static int
-tids_room(const HnswMeta *meta)
-{
-	return (Min(meta->row_size, HNSW_PAGE_ROOM) - offsetof(HnswTids, tids)) /
-		sizeof(ItemPointerData);
-}
-
 /* Rows of TIDs for so many that do not fit into their row. */
 static int64
 chain_length(const HnswMeta *meta, int64 ntids)
 {
-	return (ntids + tids_room(meta) - 1) / tids_room(meta);
+	int64		room = HNSW_TIDS_ROOM(meta);
+
+	return (ntids + room - 1) / room;
 }
 
 /* ---- rows ---- */
@@ -305,7 +300,7 @@ write_tids_rows(Writer *writer, uint32 number)
 {
 	const HnswMeta *meta = &writer->build->meta;
 	HnswTids   *image = palloc(meta->row_size);
-	int			room = tids_room(meta);
+	int			room = HNSW_TIDS_ROOM(meta);
 
 	if (writer->sort != NULL)
 	{
@@ -511,13 +506,12 @@ remove_leftovers(Relation index)
 	{
 		Buffer		buffer = ReadBuffer(index, block);
 		Page		page = BufferGetPage(buffer);
-		int			kind = 0;
+		bool		left;
 
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		if (!PageIsNew(page) && HnswPageSpecial(page)->magic == HNSW_MAGIC)
-			kind = HnswPageSpecial(page)->kind;
+		left = hnsw_page_is(page, HNSW_PAGE_GRAPH) || hnsw_page_is(page, HNSW_PAGE_ROUTING);
 		UnlockReleaseBuffer(buffer);
-		if (kind == HNSW_PAGE_GRAPH || kind == HNSW_PAGE_ROUTING)
+		if (left)
 			replace_page(index, block, HNSW_PAGE_FLAT, NULL, 0);
 	}
 }

@@ -57,15 +57,6 @@ is_dead(const Repair *repair, uint32 number)
 
 /* ---- rows found through the dead ---- */
 
-static bool
-is_neighbor(const HnswRow *row, uint32 number)
-{
-	for (int i = 0; i < row->nneighbors; i++)
-		if (row->neighbors[i] == number)
-			return true;
-	return false;
-}
-
 /* Estimates are functions of the row: one met again has the same key. */
 static void
 found_add(Repair *repair, uint64 key)
@@ -107,7 +98,7 @@ look_behind(Repair *repair, uint32 dead)
 		{
 			uint32		to = row->neighbors[i];
 
-			if (to != repair->number && !is_dead(repair, to) && !is_neighbor(repair->old, to))
+			if (to != repair->number && !is_dead(repair, to) && !hnsw_lists(repair->old, to))
 				found_add(repair, hnsw_key(search->estimates[i], to));
 		}
 	}

@@ -414,13 +414,13 @@ hnsw_get_tuple(IndexScanDesc scan, ScanDirection dir)
 		if (!IsMVCCSnapshot(scan->xs_snapshot))
 			elog(ERROR, "a vdist_hnsw index scan needs an MVCC snapshot");
 		pgstat_count_index_scan(scan->indexRelation);
-		cache = set_query(scan);
-		if (HnswIsFlat(&cache->meta) && look_at_all(so))
+		do
+			cache = set_query(scan);
+		while (HnswIsFlat(&cache->meta) && !look_at_all(so));
+		if (HnswIsFlat(&so->search.meta))
 			so->phase = HNSW_SCAN_FLAT;
 		else
 		{
-			if (HnswIsFlat(&so->search.meta))
-				cache = set_query(scan);
 			hnsw_search_set(&so->search, cache, so->prepared);
 			if (!so->limits.exact)
 				hnsw_search_run(&so->search);
