@@ -11,6 +11,7 @@
 #include "access/tableam.h"
 #include "catalog/index.h"
 #include "catalog/pg_am.h"
+#include "common/hashfn.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -45,6 +46,7 @@ typedef struct Check
 	int			problems;
 
 	uint8	   *state;			/* of every row number, or one of STATE_* */
+	uint32	   *codes;			/* of every row of the graph: a hash of its code as a neighbor */
 	bool		walkable;		/* nothing was found that stops a walk through the graph */
 	uint64		nrows;
 	IndexedTid *tids;
@@ -319,20 +321,65 @@ check_chain(Check *check, uint32 owner, uint32 more)
 	}
 }
 
-/* Edges of one row, and the chain of its heap rows. */
+static uint32
+hash_code(const Check *check, const void *code)
+{
+	return hash_bytes(code, check->meta.code_size);
+}
+
+/* The hash of the code that a row's own code makes; false when it is no row of the graph now. */
+static bool
+row_code(Check *check, uint32 number, uint32 *hash)
+{
+	HnswInsert *insert = check->insert;
+	const HnswRow *row = hnsw_read(&check->read, check->index, &check->meta, number);
+	bool		found = in_graph(HnswRowStateOf(row));
+
+	if (found)
+	{
+		vdist_quant_recode(&insert->own, HnswRowOwn(&check->meta, row), &insert->code,
+						   insert->new_code, insert->search.scratch);
+		*hash = hash_code(check, insert->new_code);
+	}
+	hnsw_read_unlock(&check->read);
+	return found;
+}
+
+/* Whether a row holds another code of `to` than its own code makes, while that one stays as it is. */
+static bool
+holds_wrong_code(Check *check, uint32 number, uint32 to)
+{
+	const HnswRow *row;
+	uint32		before;
+	uint32		after;
+	bool		wrong = false;
+
+	if (!in_graph(state_now(check, to)) || !row_code(check, to, &before))
+		return false;
+	row = hnsw_read(&check->read, check->index, &check->meta, number);
+	for (int i = 0; HnswRowStateOf(row) == HNSW_ROW_LIVE && i < row->nneighbors; i++)
+		wrong |= row->neighbors[i] == to &&
+			hash_code(check, HnswRowCodes(&check->meta, row) + i * check->meta.code_size) != before;
+	hnsw_read_unlock(&check->read);
+	return wrong && row_code(check, to, &after) && after == before;
+}
+
+/* Edges of one row, their codes, and the chain of its heap rows. */
 static void
-check_edges(Check *check, uint32 number, uint32 *neighbors)
+check_edges(Check *check, uint32 number, uint32 *neighbors, uint32 *codes)
 {
 	const HnswRow *row = hnsw_read(&check->read, check->index, &check->meta, number);
 	uint32		more = row->more;
 	int			n = row->nneighbors;
 
-	memcpy(neighbors, row->neighbors, sizeof(uint32) * n);
 	if (HnswRowStateOf(row) != HNSW_ROW_LIVE)
 	{
 		n = 0;
 		more = HNSW_NO_ROW;
 	}
+	memcpy(neighbors, row->neighbors, sizeof(uint32) * n);
+	for (int i = 0; i < n; i++)
+		codes[i] = hash_code(check, HnswRowCodes(&check->meta, row) + i * check->meta.code_size);
 	hnsw_read_unlock(&check->read);
 
 	for (int i = 0; i < n; i++)
@@ -350,6 +397,9 @@ check_edges(Check *check, uint32 number, uint32 *neighbors)
 					state == STATE_NO_ROW ? "does not exist" : "is not part of the graph");
 			check->walkable &= state != STATE_NO_ROW;
 		}
+		else if (to < check->nrows && in_graph(check->state[to]) &&
+				 codes[i] != check->codes[to] && holds_wrong_code(check, number, to))
+			problem(check, "row %u holds a wrong code of row %u", number, to);
 		for (int j = 0; j < i; j++)
 			if (neighbors[j] == to)
 			{
@@ -360,30 +410,59 @@ check_edges(Check *check, uint32 number, uint32 *neighbors)
 	check_chain(check, number, more);
 }
 
+/* Rows where searches begin, and their codes. */
+static void
+check_routing(Check *check)
+{
+	const HnswCache *cache = hnsw_cache(check->index);
+	uint32		version = cache->meta.routing_version;
+
+	for (int i = 0; i < cache->nrouting && cache->meta.routing_version == version; i++)
+	{
+		uint32		number = cache->routing[i];
+		bool		found = in_graph(state_now(check, number));
+		bool		broken = number < check->nrows && check->state[number] == STATE_BROKEN;
+		uint32		code;
+
+		if (found && (broken || !row_code(check, number, &code) ||
+					  code == hash_code(check, cache->routing_codes +
+										i * check->meta.code_size)))
+			continue;
+		/* unless vacuum took it from the list meanwhile */
+		cache = hnsw_cache(check->index);
+		if (cache->meta.routing_version != version)
+			check_routing(check);
+		else if (found)
+			problem(check, "row %u, where searches begin, has another code there", number);
+		else
+			problem(check, "row %u, where searches begin, is not part of the graph", number);
+	}
+}
+
 /* All edges, and whether they lead from the routing rows to every row. */
 static void
 check_graph(Check *check)
 {
-	const HnswCache *cache = hnsw_cache(check->index);
 	uint32	   *neighbors = palloc(sizeof(uint32) * check->meta.slots);
+	uint32	   *codes = palloc(sizeof(uint32) * check->meta.slots);
 	int64		unreached = 0;
 	uint32		example = 0;
 	uint64		n;
 	uint8	   *reached;
 
-	for (int i = 0; i < cache->nrouting; i++)
+	check->codes = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * check->nrows);
+	for (uint64 i = 0; i < check->nrows; i++)
 	{
-		uint32		number = cache->routing[i];
-
-		if ((number >= check->nrows || !in_graph(check->state[number])) &&
-			!in_graph(state_now(check, number)))
-			problem(check, "row %u, where searches begin, is not part of the graph", number);
+		CHECK_FOR_INTERRUPTS();
+		if (in_graph(check->state[i]) && !row_code(check, i, &check->codes[i]))
+			check->codes[i] = 0;
 	}
+	check_routing(check);
 	for (uint64 i = 0; i < check->nrows; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (check->state[i] == HNSW_ROW_LIVE)
-			check_edges(check, i, neighbors);
+			check_edges(check, i, neighbors, codes);
 	}
 	hnsw_read_end(&check->read);
 
@@ -483,7 +562,6 @@ check_heap(Check *check, Relation heap)
 	Snapshot	snapshot = RegisterSnapshot(GetActiveSnapshot());
 	TableScanDesc scan = table_beginscan_strat(heap, snapshot, 0, NULL, true, true);
 
-	check->insert = hnsw_insert_begin(check->index);
 	info->ii_Concurrent = true;
 	info->ii_Unique = false;
 	info->ii_ExclusionOps = NULL;
@@ -521,6 +599,7 @@ vdist_hnsw_check(PG_FUNCTION_ARGS)
 	if (check.meta.span > 1)
 		check.read.copy = palloc(check.meta.row_size);
 
+	check.insert = hnsw_insert_begin(check.index);
 	check_pages(&check);
 	if (!HnswIsFlat(&check.meta))
 		check_graph(&check);

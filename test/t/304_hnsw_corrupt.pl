@@ -125,12 +125,13 @@ damaged(
 				$first //= $number;
 				$tids = $number if $state == 3;
 				$chained = $number if $state == 1 && $more != 0x7FFFFFFF;
-				$live = $number if $state == 1 && $more == 0x7FFFFFFF && $n > 2;
+				$live = $number if $state == 1 && $more == 0x7FFFFFFF && $n > 8;
 			}
 		}
 	});
 ok(defined $live && defined $chained && defined $tids, 'rows of every kind are there');
 
+sub flip { my ($bytes, $offset) = @_; vec($$bytes, $offset, 8) ^= 1; return; }
 sub put { my ($bytes, $offset, $what) = @_; substr $$bytes, $offset, length $what, $what; return; }
 my $beyond = $rows_per_page * $pages * 100;
 my $special = 8192 * int($live / $rows_per_page) + 8184;
@@ -153,7 +154,14 @@ my @cases = (
 	[ 'chain that never ends', [ at($tids) + 8, pack 'L', $tids ], qr/the heap rows of row $chained never end/, 'search', qr/XX002: .*block \d+/ ],
 	[ 'chain of another row', [ at($tids) + 4, pack 'L', $live ], qr/row $chained leads to the heap rows of row $live.*to which its owner/s, 'search', qr/^500$/ ],
 	[ 'chain that is cut off', [ at($chained) + 8, pack 'L', 0x7FFFFFFF ], qr/is in row \d+, to which its owner, row $chained, does not lead/, 'search', qr/^500$/ ],
-	[ 'vector', [ at($live) + 36 + 4 * $slots, "\1\2\3" ], qr/has another vector than its row $live/, 'search', qr/^500$/ ],
+	[ 'own code', sub { flip($_[0], at($live) + 36 + 4 * $slots) },
+		qr/^row \d+ holds a wrong code of row $live\n.*has another vector than its row $live/ms, 'search', qr/^500$/ ],
+	[ 'code of a neighbor', sub { flip($_[0], at($live) + 36 + 4 * $slots + 32) },
+		qr/^row $live holds a wrong code of row \d+\z/, 'search', qr/^500$/ ],
+	[ 'hash of a vector', sub { flip($_[0], at($live) + 4) }, qr/^heap row \S+ has another vector than its row $live\z/, 'search', qr/^500$/ ],
+	[ 'code of a routing row', sub { my $b = shift; foreach my $block (1 .. $pages - 1) {
+		flip($b, 8192 * $block + 32 + 4) if unpack('S', substr $$b, 8192 * $block + 8188, 2) == 3 } },
+		qr/^row \d+, where searches begin, has another code there$/, 'search', qr/^500$/ ],
 	[ 'no routing rows', sub { my $b = shift; foreach my $block (1 .. $pages - 1) {
 		put($b, 8192 * $block + 28, pack 'L', 0) if unpack('S', substr $$b, 8192 * $block + 8188, 2) == 3 } },
 		qr/no way leads to \d+ rows/, 'scan', qr/^2900$/ ],
