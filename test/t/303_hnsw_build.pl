@@ -65,7 +65,8 @@ foreach my $memory ('64MB', '4MB')
 	$node->safe_psql('postgres', $create) unless -r '/proc/self/status';
 	is($node->safe_psql('postgres', "SELECT * FROM vdist.index_check('item_index', true)"), '',
 		"$memory: index is sound");
-	cmp_ok($node->safe_psql('postgres', "SELECT vdist.recall('item_index')"), '>', 0.95,
+	# .98, and of 100 queries alone sometimes .95
+	cmp_ok($node->safe_psql('postgres', "SELECT vdist.recall('item_index', sample => 500)"), '>', 0.95,
 		"$memory: recall");
 	$info{$memory} = $node->safe_psql('postgres',
 		"SELECT rows, heap_rows FROM vdist.index_info('item_index')");
