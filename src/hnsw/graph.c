@@ -90,6 +90,7 @@ hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int e
 	search->visit = visit;
 	search->visit_arg = visit_arg;
 	search->own = palloc(vdist_quant_query_size(meta->dim));
+	search->own_rest = palloc(vdist_quant_query_size(meta->dim));
 	search->code = palloc(vdist_quant_query_size(meta->dim));
 	search->x = palloc(sizeof(float) * meta->dim);
 	search->scratch = palloc(sizeof(float) * VDIST_QUANT_SCRATCH(meta->dim));
@@ -147,8 +148,8 @@ hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 	int			n = 0;
 
 	memcpy(search->x, x, sizeof(float) * search->meta.dim);
-	vdist_quant_query(&cache->own, x, search->own, search->scratch);
-	vdist_quant_query(&cache->code, x, search->code, search->scratch);
+	vdist_quant_query_fine(&cache->own, &cache->code, x, search->own, search->own_rest,
+						   search->code, search->scratch);
 
 	search->npool = 0;
 	search->hops = 0;
@@ -254,8 +255,6 @@ hnsw_search_run(HnswSearch *search)
 float
 hnsw_own_distance(const HnswSearch *search, const HnswRow *row)
 {
-	float		distance;
-
-	vdist_quant_estimate(search->own, HnswRowOwn(&search->meta, row), 0, 1, &distance);
-	return distance;
+	return vdist_quant_estimate_fine(search->own, search->own_rest,
+									 HnswRowOwn(&search->meta, row));
 }

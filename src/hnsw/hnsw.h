@@ -75,7 +75,7 @@ typedef struct HnswMeta
 	uint16		ef_construction;
 	uint8		code_bits;		/* of the neighbors' codes */
 	uint8		own_bits;		/* of a row's own code */
-	uint16		slots;			/* neighbors a row has room for, >= 2 m; 0: flat */
+	uint16		slots;			/* neighbors a row has room for, about 2 m or more; 0: flat */
 	uint16		rows_per_page;	/* 1 when a row takes a page or more */
 	uint16		span;			/* pages a row */
 	uint32		row_size;		/* bytes, a multiple of 4 */
@@ -276,6 +276,7 @@ typedef struct HnswSearch
 	Relation	index;
 	HnswMeta	meta;
 	VdistQuantQuery *own;		/* the vector against own codes */
+	VdistQuantQuery *own_rest;	/* what rounding took from own */
 	VdistQuantQuery *code;		/* the vector against neighbors' codes */
 	int			ef;
 	HnswVisit	visit;			/* called for every row, its page locked */

@@ -27,8 +27,9 @@ row_size(const HnswMeta *meta, int own_bits, int slots)
 }
 
 /*
- * Fill in a metapage's sizes. Own codes get 6 bits instead of 8 where that makes room for one more row
- * on a page, and slots beyond 2 m fill what a page would otherwise waste.
+ * Fill in a metapage's sizes. Where 6 bits instead of 8 make room for one more row on a page, own codes
+ * get them, unless leaving out one slot in 16 does so, too: own codes of 8 bits save reading exact
+ * vectors. Slots beyond 2 m fill what a page would otherwise waste.
  */
 void
 hnsw_layout(HnswMeta *meta, VdistMetric metric, int dim, int m, int ef_construction, int code_bits)
@@ -52,7 +53,14 @@ hnsw_layout(HnswMeta *meta, VdistMetric metric, int dim, int m, int ef_construct
 	size = row_size(meta, 6, meta->slots);
 	if (metric != VDIST_METRIC_L1 &&
 		HNSW_PAGE_ROOM / size > HNSW_PAGE_ROOM / row_size(meta, 8, meta->slots))
-		meta->own_bits = 6;
+	{
+		meta->slots -= meta->slots / 16;
+		if (HNSW_PAGE_ROOM / size > HNSW_PAGE_ROOM / row_size(meta, 8, meta->slots))
+		{
+			meta->own_bits = 6;
+			meta->slots = 2 * m;
+		}
+	}
 	size = row_size(meta, meta->own_bits, meta->slots);
 	meta->rows_per_page = Max(HNSW_PAGE_ROOM / TYPEALIGN(4, size), 1);
 	meta->span = (size + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM;

@@ -115,8 +115,11 @@ hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 		return;
 	if (!(row->state & HNSW_ROW_UNORDERED))
 	{
-		vdist_index_bounds(&so->metric, hnsw_own_distance(&so->search, row),
-						   vdist_quant_error(so->search.own, HnswRowOwn(&so->search.meta, row)),
+		float		estimate = hnsw_own_distance(&so->search, row);
+
+		vdist_index_bounds(&so->metric, estimate,
+						   vdist_quant_error(so->search.own, HnswRowOwn(&so->search.meta, row),
+											 estimate),
 						   &lower, &upper);
 		if (!so->trust_bounds || !(lower < upper))
 			upper = get_float8_infinity();

@@ -7,9 +7,6 @@
 
 #include "quant/variants.h"
 
-/* Steps of the best uniform quantizer of a unit Gaussian with 2 to 8 bits (Max 1960), by bits. */
-static const float best_step[9] = {0, 0, 0.9957f, 0, 0.3352f, 0, 0.1041f, 0, 0.0308f};
-
 /* How often the step is corrected so that the factor of the code follows from its norm. */
 #define STEP_ROUNDS 5
 
@@ -88,7 +85,7 @@ quantize(int dim, int bits, const float *r, float step, float *z)
 static float
 quantize_to(int dim, int bits, const float *r, float n2, float wanted, float sigma, float *z)
 {
-	float		step = sigma * best_step[bits];
+	float		step = sigma * vdist_quant_step(bits);
 	float		best = step;
 	float		best_miss = FLT_MAX;
 	float		s = 0.0f;
@@ -224,7 +221,7 @@ encode_rotated(const VdistQuant *quant, const float *r, float n2, float add, cha
 						sigma, z);
 	}
 	else
-		s = quantize(dim, bits, r, sigma * best_step[bits], z);
+		s = quantize(dim, bits, r, sigma * vdist_quant_step(bits), z);
 
 	for (int i = 0; i < dim; i++)
 		level[i] = (int32_t) (z[i] + centre);

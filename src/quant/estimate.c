@@ -85,6 +85,23 @@ vdist_quant_estimate_list(const VdistQuantQuery *query, const void *codes, size_
 	vdist_quant_variant->estimate(query, codes, stride, which, n, distance);
 }
 
+float
+vdist_quant_estimate_fine(const VdistQuantQuery *query, const VdistQuantQuery *rest,
+						  const void *code)
+{
+	float		distance;
+	float		correction;
+	float		add;
+	float		scale;
+
+	vdist_quant_variant->estimate(query, code, 0, NULL, 1, &distance);
+	if (query->metric == VDIST_QUANT_L1)
+		return distance;
+	vdist_quant_variant->estimate(rest, code, 0, NULL, 1, &correction);
+	vdist_quant_factors(query->metric, query->head, code, &add, &scale);
+	return distance + (correction - add);
+}
+
 bool
 vdist_quant_select(VdistSimd simd)
 {

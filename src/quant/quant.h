@@ -48,7 +48,7 @@ typedef struct VdistQuantQuery
 	float		add;
 	float		scale;
 	float		norm;			/* length of the centred query */
-	float		step;			/* what one unit of v stands for */
+	float		step;			/* of the finest rounding that estimates take account of */
 	int8_t		v[];			/* the query in 8 bits a dimension (unsigned for L1), padded */
 } VdistQuantQuery;
 
@@ -91,6 +91,15 @@ extern void vdist_quant_query(const VdistQuant *quant, const float *x, VdistQuan
 							  float *scratch);
 
 /*
+ * Make x ready twice, with one rotation: as *other for codes of coarse, which differs from quant in bits
+ * alone; and for codes of quant finer than in 8 bits, as *query and *rest, which has what *query
+ * rounded off (for vdist_quant_estimate_fine).
+ */
+extern void vdist_quant_query_fine(const VdistQuant *quant, const VdistQuant *coarse,
+								   const float *x, VdistQuantQuery *query, VdistQuantQuery *rest,
+								   VdistQuantQuery *other, float *scratch);
+
+/*
  * Make the vector behind a code of quant ready to be compared with codes of target, which may have
  * another number of bits but has the same metric (L2 or L1), dimension, mean and range.
  */
@@ -98,8 +107,12 @@ extern void vdist_quant_query_code(const VdistQuant *quant, const void *code,
 								   const VdistQuant *target, VdistQuantQuery *query,
 								   float *scratch);
 
-/* Standard deviation of the estimate between the query and one code. */
-extern float vdist_quant_error(const VdistQuantQuery *query, const void *code);
+/*
+ * Standard deviation of the estimate between the query and one code. What a code loses is orthogonal to
+ * its vector, so for L2 it is what the query has across the vector that the error comes from: little
+ * when they are near each other, which the estimate tells.
+ */
+extern float vdist_quant_error(const VdistQuantQuery *query, const void *code, float estimate);
 
 /* estimate.c */
 
@@ -111,6 +124,10 @@ extern void vdist_quant_estimate(const VdistQuantQuery *query, const void *codes
 extern void vdist_quant_estimate_list(const VdistQuantQuery *query, const void *codes,
 									  size_t stride, const uint16_t *which, int n,
 									  float *distance);
+
+/* The estimated distance of one code from a query made by vdist_quant_query_fine. */
+extern float vdist_quant_estimate_fine(const VdistQuantQuery *query, const VdistQuantQuery *rest,
+									   const void *code);
 
 /* Use a SIMD variant, as vdist_kernel_select does for the exact kernels. */
 extern bool vdist_quant_select(VdistSimd simd);

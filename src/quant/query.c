@@ -7,6 +7,9 @@
 
 #include "quant/variants.h"
 
+/* An estimate is taken to be wrong by so many standard deviations when errors depend on it. */
+#define ALONG_SIGMAS 6.0f
+
 size_t
 vdist_quant_query_size(int dim)
 {
@@ -76,23 +79,53 @@ finish(const VdistQuant *quant, const float *r, float add, float norm, VdistQuan
 		query->scale *= vdist_quant_unit(dim, quant->bits);
 }
 
-void
-vdist_quant_query(const VdistQuant *quant, const float *x, VdistQuantQuery *query, float *scratch)
+/* Centre (and, but for L1, rotate) x into r; what the query adds to all estimates, and its length. */
+static void
+centre(const VdistQuant *quant, const float *x, float *r, float *add, float *norm)
 {
 	int			dim = quant->dim;
-	float	   *r = scratch;
 	float		n2;
-	float		add = 0.0f;
 
 	vdist_quant_variant->passes->subtract(dim, x, quant->mean, r);
 	n2 = vdist_kernel->inner_product(dim, r, r);
+	*add = 0.0f;
 	if (quant->metric == VDIST_QUANT_L2)
-		add = n2;
+		*add = n2;
 	else if (quant->metric == VDIST_QUANT_IP)
-		add = -vdist_kernel->inner_product(dim, x, quant->mean);
+		*add = -vdist_kernel->inner_product(dim, x, quant->mean);
 	if (quant->metric != VDIST_QUANT_L1)
 		vdist_quant_variant->rotate(dim, r);
-	finish(quant, r, add, sqrtf(n2), query);
+	*norm = sqrtf(n2);
+}
+
+void
+vdist_quant_query(const VdistQuant *quant, const float *x, VdistQuantQuery *query, float *scratch)
+{
+	float		add;
+	float		norm;
+
+	centre(quant, x, scratch, &add, &norm);
+	finish(quant, scratch, add, norm, query);
+}
+
+void
+vdist_quant_query_fine(const VdistQuant *quant, const VdistQuant *coarse, const float *x,
+					   VdistQuantQuery *query, VdistQuantQuery *rest, VdistQuantQuery *other,
+					   float *scratch)
+{
+	float	   *r = scratch;
+	float		add;
+	float		norm;
+
+	centre(quant, x, r, &add, &norm);
+	finish(coarse, r, add, norm, other);
+	finish(quant, r, add, norm, query);
+	if (quant->metric == VDIST_QUANT_L1)
+		return;
+	for (int i = 0; i < quant->dim; i++)
+		r[i] -= query->step * (float) query->v[i];
+	finish(quant, r, 0.0f, 0.0f, rest);
+	query->step = rest->step;
 }
 
 void
@@ -107,14 +140,42 @@ vdist_quant_query_code(const VdistQuant *quant, const void *code, const VdistQua
 	finish(target, scratch, quant->metric == VDIST_QUANT_L2 ? add : 0.0f, sqrtf(add), query);
 }
 
-float
-vdist_quant_error(const VdistQuantQuery *query, const void *code)
+/*
+ * Tangent of the angle between a vector, centred and rotated, and its code: its expectation for Gaussian
+ * elements by bits, or, where the code's factors are exact (add is the squared length), what they tell.
+ * Below, elements are in units of their deviation. With f what rounding took from r, of which it leaves
+ * the multiple z of the step, scale / step = 1 / (1 - <r, f> / |r|^2). Rounding alone gives <r, f> a mean
+ * of dim step^2 / 12 and a deviation of sqrt(dim / 12) step; more is due to elements beyond the outermost
+ * level. The worst is that it was a single one, by x: then it is (limit + x) x.
+ */
+static float
+tangent_of(const VdistQuantQuery *query, float add, float scale)
 {
-	/* tangent of the mean angle between a Gaussian vector and its code, by bits */
-	static const float tangent[9] = {0, 0.7555f, 0.3672f, 0, 0.1081f, 0, 0.0323f, 0, 0.0098f};
+	static const float expected[9] = {0, 0.7555f, 0.3672f, 0, 0.1081f, 0, 0.0323f, 0, 0.0098f};
+	float		dim = (float) query->dim;
+	float		step = vdist_quant_step(query->bits);
+	float		limit = step * (float) (1 << (query->bits - 1));
+	float		beyond;
+	float		x = 0.0f;
+
+	if (query->metric != VDIST_QUANT_L2 || query->head != HEAD_FLOATS || !(scale > 0.0f))
+		return expected[query->bits];
+	beyond = dim * (1.0f - step * sqrtf(add / dim) / scale) + sqrtf(dim / 12.0f) * step;
+	if (beyond > 0.0f)
+		x = (sqrtf(limit * limit + 4.0f * beyond) - limit) / 2.0f;
+	return sqrtf(step * step / 12.0f + x * x / dim);
+}
+
+float
+vdist_quant_error(const VdistQuantQuery *query, const void *code, float estimate)
+{
 	float		add;
 	float		scale;
 	float		norm;
+	float		tangent;
+	float		query2 = query->norm * query->norm;
+	float		across2 = query2;
+	float		rounding2;
 	float		root = sqrtf((float) query->dim);
 
 	vdist_quant_factors(query->metric, query->head, code, &add, &scale);
@@ -125,13 +186,29 @@ vdist_quant_error(const VdistQuantQuery *query, const void *code)
 
 		return root * sqrtf((step * step + query->step * query->step) / 12.0f);
 	}
+
+	tangent = tangent_of(query, add, scale);
+
+	/* the query's own rounding adds 1/sqrt(12) of its step in every dimension */
+	rounding2 = (float) query->dim * query->step * query->step / 12.0f;
 	if (query->metric == VDIST_QUANT_L2)
+	{
 		norm = 2.0f * sqrtf(add);
+		if (norm > 0.0f)
+		{
+			/* how far the query lies along the row, less what the estimate may be wrong by */
+			float		along = fabsf((add + query2 - estimate) / norm) -
+			ALONG_SIGMAS * sqrtf(query2 * tangent * tangent + rounding2) / root;
+
+			if (along > 0.0f)
+				across2 = query2 > along * along ? query2 - along * along : 0.0f;
+		}
+	}
 	else
 		norm = query->head == HEAD_PAIR && query->bits == 1 ? scale * 0.399f * root :
 			scale / vdist_quant_unit(1, query->bits) * root;
 
-	/* the query's own rounding adds 1/sqrt(12) of its step in every dimension */
-	return norm * sqrtf(query->norm * query->norm * tangent[query->bits] * tangent[query->bits] +
-						(float) query->dim * query->step * query->step / 12.0f) / root;
+	/* and floats round sums of squares */
+	return norm * sqrtf(across2 * tangent * tangent + rounding2) / root +
+		FLT_EPSILON * (query->metric == VDIST_QUANT_L2 ? add + query2 : 0.0f);
 }

@@ -160,6 +160,15 @@ vdist_quant_width(int dim, int bits)
 	return 4 * ((dim * bits + 31) / 32);
 }
 
+/* The step of the best uniform quantizer of a unit Gaussian with 2 to 8 bits (Max 1960). */
+static inline float
+vdist_quant_step(int bits)
+{
+	static const float step[9] = {0, 0, 0.9957f, 0, 0.3352f, 0, 0.1041f, 0, 0.0308f};
+
+	return step[bits];
+}
+
 /*
  * The usual scale of a code (||r||^2 / <r, z>) of a vector of length 1: the step of a Gaussian's best
  * quantizer over the share of its length that the quantizer keeps.

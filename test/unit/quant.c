@@ -250,9 +250,13 @@ error_of(VdistQuantMetric metric, int dim, int bits)
 	return sqrt(sum / ROWS) / dim;
 }
 
-/* Errors in units of what vdist_quant_error says: their root mean square, and bias. */
+/*
+ * Errors in units of what vdist_quant_error says, of rows that lie so far from the query (0: independent
+ * ones): their root mean square, their bias and the largest.
+ */
 static void
-error_in_sigmas(VdistQuantMetric metric, int dim, int bits, double *rms, double *bias)
+error_in_sigmas(VdistQuantMetric metric, int dim, int bits, double apart, bool fine, double *rms,
+				double *bias, double *most)
 {
 	enum
 	{
@@ -263,23 +267,38 @@ error_in_sigmas(VdistQuantMetric metric, int dim, int bits, double *rms, double 
 	float	   *mean = malloc(sizeof(float) * dim);
 	float	   *scratch = malloc(sizeof(float) * VDIST_QUANT_SCRATCH(dim));
 	VdistQuant	quant;
+	VdistQuant	coarse;
 	VdistQuantQuery *q = malloc(vdist_quant_query_size(dim));
+	VdistQuantQuery *rest = malloc(vdist_quant_query_size(dim));
+	VdistQuantQuery *other = malloc(vdist_quant_query_size(dim));
 	char	   *code;
 
 	mean_of(ROWS, dim, x, mean);
+	for (int i = 0; i < ROWS * dim && apart > 0; i++)
+		x[i] = query[i % dim] + (float) apart * (x[i] - mean[i % dim]);
 	vdist_quant_init(&quant, metric, dim, bits, mean, 6.0f);
+	vdist_quant_init(&coarse, metric, dim, 1, mean, 6.0f);
 	code = malloc(quant.code_size);
-	vdist_quant_query(&quant, query, q, scratch);
-	*rms = *bias = 0;
+	if (fine)
+		vdist_quant_query_fine(&quant, &coarse, query, q, rest, other, scratch);
+	else
+		vdist_quant_query(&quant, query, q, scratch);
+	*rms = *bias = *most = 0;
 	for (int i = 0; i < ROWS; i++)
 	{
-		float		d;
+		float		estimate;
+		double		d;
 
 		vdist_quant_encode(&quant, x + i * dim, code, scratch);
-		vdist_quant_estimate(q, code, quant.code_size, 1, &d);
-		d = (float) (d - exact(metric, dim, query, x + i * dim)) / vdist_quant_error(q, code);
+		if (fine)
+			estimate = vdist_quant_estimate_fine(q, rest, code);
+		else
+			vdist_quant_estimate(q, code, quant.code_size, 1, &estimate);
+		d = (estimate - exact(metric, dim, query, x + i * dim)) /
+			vdist_quant_error(q, code, estimate);
 		*rms += d * d;
 		*bias += d;
+		*most = fmax(*most, fabs(d));
 	}
 	*rms = sqrt(*rms / ROWS);
 	*bias /= ROWS;
@@ -288,7 +307,33 @@ error_in_sigmas(VdistQuantMetric metric, int dim, int bits, double *rms, double 
 	free(mean);
 	free(scratch);
 	free(q);
+	free(rest);
+	free(other);
 	free(code);
+}
+
+/* The nearer a row, the smaller the error of a fine query; it is as predicted, and never far off. */
+static void
+test_near(void)
+{
+	static const double apart[] = {2, 0.9, 0.5, 0.2, 0.05, 0.001};
+
+	for (int bits = 6; bits <= 8; bits += 2)
+		for (int dim = 64; dim <= 1024; dim *= 4)
+			for (int a = 0; a < 6; a++)
+			{
+				char		name[120];
+				double		rms;
+				double		bias;
+				double		most;
+
+				error_in_sigmas(VDIST_QUANT_L2, dim, bits, apart[a], true, &rms, &bias, &most);
+				snprintf(name, sizeof(name), "fine L2 error of %d bits in %d dimensions, %.3f apart: "
+						 "%.2f sigma, bias %.2f, most %.2f", bits, dim, apart[a], rms, bias, most);
+				/* of the nearest, what remains is the allowance for what floats round */
+				check(rms < 1.1 && (rms > 0.6 || apart[a] < 0.1) && fabs(bias) < 0.2 && most < 4,
+					  name);
+			}
 }
 
 static void
@@ -313,11 +358,12 @@ test_accuracy(void)
 				double		e = error_of(metric, dim, bits[b]) * sqrt(dim);
 				double		rms;
 				double		bias;
+				double		most;
 
 				snprintf(name, sizeof(name), "%s error of %d bits in %d dimensions: %.4f <= %.4f",
 						 kind, bits[b], dim, e, bound);
 				check(e <= bound, name);
-				error_in_sigmas(metric, dim, bits[b], &rms, &bias);
+				error_in_sigmas(metric, dim, bits[b], 0, false, &rms, &bias, &most);
 				snprintf(name, sizeof(name), "%s error of %d bits in %d dimensions is as predicted: "
 						 "%.2f sigma, bias %.2f", kind, bits[b], dim, rms, bias);
 				check(rms > 0.6 && rms < 1.5 && fabs(bias) < 0.3, name);
@@ -368,12 +414,12 @@ test_decode(void)
 			vdist_quant_recode(&own, code, &slot, recoded, scratch);
 			vdist_quant_query(&slot, x, q, scratch);
 			vdist_quant_estimate(q, recoded, slot.code_size, 1, &estimate);
-			recode_near = recode_near && fabs(estimate - d) < 5 * vdist_quant_error(q, recoded);
+			recode_near = recode_near && fabs(estimate - d) < 5 * vdist_quant_error(q, recoded, estimate);
 
 			vdist_quant_encode(&slot, x, other, scratch);
 			vdist_quant_query_code(&own, code, &slot, q, scratch);
 			vdist_quant_estimate(q, other, slot.code_size, 1, &estimate);
-			query_near = query_near && fabs(estimate - d) < 5 * vdist_quant_error(q, other);
+			query_near = query_near && fabs(estimate - d) < 5 * vdist_quant_error(q, other, estimate);
 			free(code);
 			free(other);
 		}
@@ -451,6 +497,7 @@ main(void)
 	test_rotation();
 	test_variants_agree();
 	test_accuracy();
+	test_near();
 	test_decode();
 	test_edges();
 	printf("1..%d\n", tests);
