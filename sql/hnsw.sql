@@ -71,6 +71,11 @@ RESET vdist.hnsw_ef_search;
 SELECT vdist.recall('item_l2') > 0.95 AS l2, vdist.recall('item_ip') > 0.95 AS ip,
        vdist.recall('item_cosine') > 0.95 AS cosine, vdist.recall('item_l1') > 0.95 AS l1;
 SELECT vdist.recall('item_l2', ARRAY[example(3), example(4)], 5) > 0.9 AS given;
+BEGIN;
+SET LOCAL enable_seqscan = off;
+SELECT vdist.recall('item_l2', ARRAY[example(3)], 5) > 0.9 AS given;
+SHOW enable_seqscan;
+COMMIT;
 SELECT vdist.recall('item_pkey');
 SELECT vdist.recall('item_l2', k => 0);
 
@@ -186,6 +191,10 @@ SET vdist.hnsw_ef_search = 10001;
 SELECT id FROM narrow ORDER BY embedding <-> '[1,2]' LIMIT 1;
 SELECT vdist.index_check('narrow');
 SELECT vdist.index_info('item_missing');
+CREATE TABLE parted (id integer, embedding vector(3)) PARTITION BY HASH (id);
+CREATE INDEX parted_index ON parted USING vdist_hnsw (embedding);
+SELECT vdist.index_info('parted_index');
+DROP TABLE parted;
 CREATE FUNCTION plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE line text;
 BEGIN

@@ -67,7 +67,9 @@ open_index(Oid oid)
 		index->rd_indam->amgettuple != hnsw_get_tuple)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a vdist_hnsw index", RelationGetRelationName(index))));
+				 errmsg("\"%s\" is not a vdist_hnsw index", RelationGetRelationName(index)),
+				 index->rd_rel->relkind == RELKIND_PARTITIONED_INDEX ?
+				 errhint("Ask for the indexes of its partitions, which pg_partition_tree tells.") : 0));
 	if (RELATION_IS_OTHER_TEMP(index))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
