@@ -166,6 +166,13 @@ add_tids(Check *check, uint32 number, const ItemPointerData * tids, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
+		if (!HnswTidIsValid(&tids[i]))
+		{
+			problem(check, "row %u claims heap row (%u,%u), which cannot exist", number,
+					ItemPointerGetBlockNumberNoCheck(&tids[i]),
+					ItemPointerGetOffsetNumberNoCheck(&tids[i]));
+			continue;
+		}
 		if (check->ntids == check->tids_size)
 		{
 			check->tids_size *= 2;

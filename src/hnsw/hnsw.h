@@ -150,6 +150,10 @@ typedef struct HnswTids
 #define HNSW_TIDS_ROOM(meta) \
 	((Min((meta)->row_size, HNSW_PAGE_ROOM) - offsetof(HnswTids, tids)) / sizeof(ItemPointerData))
 
+/* Can this be a row of the table? On a damaged page it may be none, or ask for a new page of the table. */
+#define HnswTidIsValid(tid) \
+	(ItemPointerIsValid(tid) && BlockNumberIsValid(ItemPointerGetBlockNumberNoCheck(tid)))
+
 /* A walk along a chain of HNSW_ROW_TIDS rows, all zero at its beginning. */
 typedef struct HnswChain
 {

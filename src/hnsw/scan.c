@@ -251,6 +251,9 @@ hnsw_scan_resolve(IndexScanDesc scan, int number)
 	result.hit = -1;
 	for (int i = 0; i < n; i++)
 	{
+		if (!HnswTidIsValid(&tids[i]))
+			hnsw_page_corrupted(so->search.index,
+								HnswRowBlock(&so->search.meta, hit->number));
 		if (!hnsw_fetch_distance(scan, &tids[i], &result.distance, &result.buffer))
 			continue;
 		for (; i < n; i++)

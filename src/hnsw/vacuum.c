@@ -133,6 +133,8 @@ page_has_dead(Vacuum *vacuum, Page page, BlockNumber block, int64 *live)
 			set_dead(vacuum, block * vacuum->meta.rows_per_page + i);
 		for (int j = 0; j < n; j++)
 		{
+			if (!HnswTidIsValid(&tids[j]))
+				hnsw_page_corrupted(vacuum->index, block);
 			if (vacuum->callback(&tids[j], vacuum->callback_state))
 				found = true;
 			else
