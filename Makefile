@@ -83,6 +83,8 @@ quickstart-stop:
 #  check-regress  SQL tests, one server
 #  check-isolation  sessions that meet each other, step by step
 #  check-tap      tests with a coordinator and shards
+#  check-asan     suites (SUITES="tap regress", T=...) on a server under the sanitizers, whose PostgreSQL
+#                 it gets by apt and builds
 #  check-clients  of check-tap, client libraries, which it installs by apt and npm
 #  check-includes  the floors of the house: who may include whom
 #  check-format   indentation and white space
@@ -96,6 +98,10 @@ check-clients:
 	@docker/local/packages test
 	@test/clients/install
 	@T=clients test/run tap
+
+check-asan:
+	@docker/local/packages test
+	@T='$(T)' test/asan/run $(or $(SUITES),regress isolation tap)
 
 unit-programs: $(UNIT_BIN)
 
@@ -119,5 +125,5 @@ help:
 FORCE:
 
 .PHONY: packages install-pgvector-shim uninstall-pgvector-shim quickstart quickstart-stop test \
-	unit-programs check-clients check-unit check-regress check-isolation \
+	unit-programs check-asan check-clients check-unit check-regress check-isolation \
 	check-tap check-includes check-format format typedefs help FORCE
