@@ -131,3 +131,31 @@ SELECT id FROM wide ORDER BY b <~> '101' LIMIT 1;
 RESET enable_seqscan;
 DROP TABLE wide;
 DROP FUNCTION found;
+
+-- Projections have the dimensions that suit the values, and rows the size of these. They are chosen by an insert, by all
+-- rows at once, and hold for those that come later. (An insert leaves room behind: pages of vectors as they were.)
+CREATE TABLE terms (id int PRIMARY KEY, few sparsevec(100000), many sparsevec(100000));
+CREATE FUNCTION terms(seed int, topics int, n int) RETURNS sparsevec LANGUAGE sql IMMUTABLE AS $$
+  SELECT ('{' || string_agg(k || ':' || 1 + j % 3, ',') || '}/100000')::sparsevec FROM (
+    SELECT 1 + abs(hashint8(CASE j % 4 WHEN 0 THEN seed ELSE seed % topics END::bigint * 1000 + j)::bigint) % 100000 AS k, min(j) AS j
+    FROM generate_series(1, n) AS j GROUP BY 1) AS t
+$$;
+CREATE INDEX terms_few ON terms USING vdist_hnsw (few sparsevec_cosine_ops);
+CREATE INDEX terms_many ON terms USING vdist_hnsw (many);
+CREATE FUNCTION state(index regclass) RETURNS TABLE (bytes_a_row text, recall bool, problems bigint) LANGUAGE sql AS $$
+  SELECT CASE WHEN bytes < 1400 THEN 'at most 1400' WHEN bytes < 4500 THEN 'at most 4500' ELSE 'more' END,
+    (SELECT recall FROM vdist.recall(index, 10, 50)) > 0.95, (SELECT count(*) FROM vdist.index_check(index, true))
+  FROM (SELECT pg_relation_size(index) / count(*) AS bytes FROM terms) AS t
+$$;
+INSERT INTO terms SELECT i, terms(i, 200, 8), terms(i, 200, 150) FROM generate_series(1, 2500) AS i;
+SELECT * FROM state('terms_few');
+SELECT * FROM state('terms_many');
+REINDEX TABLE terms;
+SELECT * FROM state('terms_few');
+SELECT * FROM state('terms_many');
+INSERT INTO terms SELECT i, terms(i, 200, 8), terms(i, 200, 150) FROM generate_series(2501, 3000) AS i;
+SELECT * FROM state('terms_few');
+SELECT * FROM state('terms_many');
+DROP TABLE terms;
+DROP FUNCTION terms;
+DROP FUNCTION state;

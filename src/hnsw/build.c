@@ -59,6 +59,7 @@ init_sample(const VdistIndexMetric *metric, const HnswOptions *options, HnswSamp
 	sample->centre = palloc0(sizeof(float) * graph_dim(metric->code_metric, metric->code_dim));
 	sample->range = 1.0f;
 	sample->bits = options->quantization;
+	sample->dim = metric->code_dim;
 }
 
 /* Sizes from the options and from a sample of the table, or those of a flat index. */
@@ -72,12 +73,11 @@ init_meta(Relation heap, Relation index, IndexInfo *info, VdistIndexMetric *metr
 	init_sample(metric, &options, sample);
 	if (heap == NULL || !hnsw_sample(heap, index, info, metric, sample))
 	{
-		hnsw_layout_flat(meta, metric->code_metric, metric->code_dim, options.m,
-						 options.ef_construction);
+		hnsw_layout_flat(meta, metric, options.m, options.ef_construction);
 		return;
 	}
-	hnsw_layout(meta, metric->code_metric, metric->code_dim, options.m,
-				options.ef_construction, sample->bits);
+	metric->code_dim = sample->dim;
+	hnsw_layout(meta, metric, options.m, options.ef_construction, sample->bits);
 	meta->range = sample->range;
 }
 
@@ -530,8 +530,8 @@ decide(HnswBuild *build, const Rows *rows, HnswSample *sample)
 								  rows->x + i * (Size) rows->dim, x + n * (Size) rows->dim);
 	init_sample(metric, &options, sample);
 	hnsw_sample_vectors(metric, n, x, sample);
-	hnsw_layout(&build->meta, metric->code_metric, rows->dim, options.m,
-				options.ef_construction, sample->bits);
+	metric->code_dim = sample->dim;
+	hnsw_layout(&build->meta, metric, options.m, options.ef_construction, sample->bits);
 	build->meta.range = sample->range;
 	build->meta.crc = hnsw_meta_crc(&build->meta);
 	pfree(x);
@@ -565,6 +565,9 @@ hnsw_build_graph(Relation index)
 		hnsw_flat_each(index, &flat, collect_row, &rows);
 		decide(build, &rows, &sample);
 		begin_rows(build, &sample);
+		if (build->metric.projected)
+			for (int i = 0; i < rows.n; i++)
+				vdist_project_fold(rows.x + i * (Size) rows.dim, build->meta.dim);
 		for (int i = 0; i < rows.ntids; i++)
 			add_vector(build, rows.x + rows.owners[i] * (Size) rows.dim,
 					   rows.hashes[rows.owners[i]], &rows.tids[i]);

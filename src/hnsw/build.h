@@ -35,6 +35,7 @@ typedef struct HnswSample
 	float	   *mean;			/* dim floats: the centre of all codes */
 	float		range;			/* see HnswMeta */
 	int			bits;			/* of the codes of neighbors */
+	int			dim;			/* of the vectors that codes are made of */
 	float	   *centre;			/* as many floats as graph_dim: of the graph */
 } HnswSample;
 

@@ -63,8 +63,13 @@ hnsw_cost_of(double ef, PlannerInfo *root, IndexPath *path, double loop_count, C
 	else
 	{
 		Relation	index = index_open(info->indexoid, NoLock);
-		const HnswMeta *meta = &hnsw_cache(index)->meta;
+		VdistIndexMetric metric;
+		const HnswMeta *meta;
 
+		vdist_index_metric(index, &metric);
+		if (metric.projected)
+			ef *= HNSW_PROJECTED_EF;
+		meta = &hnsw_cache(index)->meta;
 		flat = HnswIsFlat(meta);
 		hop = (flat ? FLAT_COST : HOP_COST) + HOP_COST_PER_KB * meta->row_size / 1024;
 		index_close(index, NoLock);

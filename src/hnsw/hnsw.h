@@ -349,9 +349,9 @@ hnsw_decoded_dim(const HnswMeta *meta)
 
 /* ---- layout.c ---- */
 
-extern void hnsw_layout(HnswMeta *meta, VdistMetric metric, int dim, int m, int ef_construction,
-						int code_bits);
-extern void hnsw_layout_flat(HnswMeta *meta, VdistMetric metric, int dim, int m,
+extern void hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m,
+						int ef_construction, int code_bits);
+extern void hnsw_layout_flat(HnswMeta *meta, const VdistIndexMetric *metric, int m,
 							 int ef_construction);
 extern void hnsw_page_init(Page page, HnswPageKind kind);
 pg_noreturn extern void hnsw_page_corrupted(Relation index, BlockNumber block);
@@ -445,6 +445,9 @@ extern void hnsw_trim_plan(PlannedStmt *statement);
 /* ---- handler.c and the callbacks ---- */
 
 extern int	hnsw_ef_search;
+
+/* Of projections, whose estimates are rough, a scan looks at so many times the rows of the setting. */
+#define HNSW_PROJECTED_EF 4
 
 /* How an index scan searches, when it is not by vdist's own settings. */
 typedef struct HnswScanLimits

@@ -604,7 +604,7 @@ hnsw_insert_begin(Relation index)
 	vdist_index_metric(index, &insert->metric);
 	cache = hnsw_cache(index);
 	insert->meta = cache->meta;
-	vdist_index_check_dim(index, &insert->metric, insert->meta.dim);
+	vdist_index_set_dim(index, &insert->metric, insert->meta.dim);
 	insert->own = cache->own;
 	insert->code = cache->code;
 	insert->mean = palloc(sizeof(float) * insert->meta.dim);

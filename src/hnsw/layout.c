@@ -15,6 +15,10 @@
 /* Free space recorded for a page that has room for a row; what it says is only "yes". */
 #define SPACE_FOR_ROW (BLCKSZ / 2)
 
+/* Of projections: see index/README.md. */
+#define PROJECTED_OWN_BITS 4
+#define PROJECTED_SLOTS(m) (3 * (m) / 2)
+
 /* Bytes of a row with these numbers of bits and slots. */
 static Size
 row_size(const HnswMeta *meta, int own_bits, int slots)
@@ -26,32 +30,43 @@ row_size(const HnswMeta *meta, int own_bits, int slots)
 		slots * (sizeof(uint32) + vdist_quant_code_size(metric, meta->dim, meta->code_bits));
 }
 
+/* What does not depend on codes. */
+static void
+init_meta(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_construction)
+{
+	memset(meta, 0, sizeof(*meta));
+	meta->magic = HNSW_MAGIC;
+	meta->version = HNSW_VERSION;
+	meta->metric = metric->code_metric;
+	meta->dim = metric->code_dim;
+	meta->m = m;
+	meta->ef_construction = ef_construction;
+	meta->routing_block = InvalidBlockNumber;
+}
+
 /*
  * Fill in a metapage's sizes. Where 6 bits instead of 8 make room for one more row on a page, own codes
  * get them, unless leaving out one slot in 16 does so, too: own codes of 8 bits save reading exact
  * vectors. Slots beyond 2 m fill what a page would otherwise waste.
+ *
+ * Values that are projected are mostly small, so rows must be: no bound comes from their own codes, which
+ * only choose neighbors, and fewer slots do, as a search looks at more rows.
  */
 void
-hnsw_layout(HnswMeta *meta, VdistMetric metric, int dim, int m, int ef_construction, int code_bits)
+hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_construction,
+			int code_bits)
 {
-	VdistQuantMetric quant = vdist_metric_quant(metric);
+	VdistQuantMetric quant = vdist_metric_quant(metric->code_metric);
 	Size		size;
 	Size		room;
 
-	memset(meta, 0, sizeof(*meta));
-	meta->magic = HNSW_MAGIC;
-	meta->version = HNSW_VERSION;
-	meta->metric = metric;
-	meta->dim = dim;
-	meta->m = m;
-	meta->ef_construction = ef_construction;
+	init_meta(meta, metric, m, ef_construction);
 	meta->code_bits = code_bits;
-	meta->own_bits = 8;
-	meta->slots = 2 * m;
-	meta->routing_block = InvalidBlockNumber;
+	meta->own_bits = metric->projected ? Max(code_bits, PROJECTED_OWN_BITS) : 8;
+	meta->slots = metric->projected ? PROJECTED_SLOTS(m) : 2 * m;
 
 	size = row_size(meta, 6, meta->slots);
-	if (metric != VDIST_METRIC_L1 &&
+	if (!metric->projected && metric->code_metric != VDIST_METRIC_L1 &&
 		HNSW_PAGE_ROOM / size > HNSW_PAGE_ROOM / row_size(meta, 8, meta->slots))
 	{
 		meta->slots -= meta->slots / 16;
@@ -69,27 +84,20 @@ hnsw_layout(HnswMeta *meta, VdistMetric metric, int dim, int m, int ef_construct
 		   row_size(meta, meta->own_bits, meta->slots + 1) <= room)
 		meta->slots++;
 	meta->row_size = TYPEALIGN(4, row_size(meta, meta->own_bits, meta->slots));
-	meta->own_size = vdist_quant_code_size(quant, dim, meta->own_bits);
-	meta->code_size = vdist_quant_code_size(quant, dim, code_bits);
+	meta->own_size = vdist_quant_code_size(quant, meta->dim, meta->own_bits);
+	meta->code_size = vdist_quant_code_size(quant, meta->dim, code_bits);
 }
 
 /* The same for an index that has no graph yet. */
 void
-hnsw_layout_flat(HnswMeta *meta, VdistMetric metric, int dim, int m, int ef_construction)
+hnsw_layout_flat(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_construction)
 {
-	memset(meta, 0, sizeof(*meta));
-	meta->magic = HNSW_MAGIC;
-	meta->version = HNSW_VERSION;
-	meta->metric = metric;
-	meta->dim = dim;
-	meta->m = m;
-	meta->ef_construction = ef_construction;
+	init_meta(meta, metric, m, ef_construction);
 	meta->own_bits = 32;
-	meta->own_size = sizeof(float) * dim;
+	meta->own_size = sizeof(float) * meta->dim;
 	meta->row_size = offsetof(HnswRow, neighbors) + meta->own_size;
 	meta->rows_per_page = Max(HNSW_PAGE_ROOM / meta->row_size, 1);
 	meta->span = (meta->row_size + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM;
-	meta->routing_block = InvalidBlockNumber;
 }
 
 pg_crc32c

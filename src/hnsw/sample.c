@@ -235,18 +235,37 @@ sample_lift(const Sample *sample, HnswSample *result)
 		result->centre[j] = sum[j] / sample->n;
 }
 
+/* Projections of fewer dimensions where those suffice. */
+static void
+fold(Sample *sample)
+{
+	int			dim = vdist_project_dim(sample->n, sample->vectors);
+
+	for (int i = 0; i < sample->n; i++)
+	{
+		float	   *x = sample->vectors + i * (Size) sample->dim;
+
+		vdist_project_fold(x, dim);
+		vdist_metric_prepare(sample->metric, dim, x, sample->vectors + i * (Size) dim);
+	}
+	sample->dim = dim;
+}
+
 /*
  * From the sample all of *result, which the caller has filled with what holds without; bits only if they
  * are 0.
  */
 static void
-decide(const Sample *sample, HnswSample *result)
+decide(Sample *sample, HnswSample *result)
 {
 	VdistMetric metric = sample->metric;
-	int			dim = sample->dim;
-	double	   *sum = palloc0(sizeof(double) * dim);
+	double	   *sum = palloc0(sizeof(double) * sample->dim);
 	double		deviation = 0;
+	int			dim;
 
+	if (sample->source->projected)
+		fold(sample);
+	dim = result->dim = sample->dim;
 	for (int i = 0; i < sample->n; i++)
 		for (int j = 0; j < dim; j++)
 			sum[j] += sample->vectors[i * (Size) dim + j];

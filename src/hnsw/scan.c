@@ -324,6 +324,9 @@ prepare(IndexScanDesc scan, const HnswCache *cache)
 	MemoryContext old = MemoryContextSwitchTo(so->context);
 	int			ef = so->limits.ef > 0 ? so->limits.ef : hnsw_ef_search;
 
+	if (so->metric.projected)
+		ef *= HNSW_PROJECTED_EF;
+
 	if (so->prepared == NULL)
 	{
 		so->prepared = palloc(sizeof(float) * cache->meta.dim);
@@ -362,7 +365,7 @@ set_query(IndexScanDesc scan)
 	}
 
 	cache = hnsw_cache(scan->indexRelation);
-	vdist_index_check_dim(scan->indexRelation, &so->metric, cache->meta.dim);
+	vdist_index_set_dim(scan->indexRelation, &so->metric, cache->meta.dim);
 	prepare(scan, cache);
 	memset(so->prepared, 0, sizeof(float) * cache->meta.dim);
 	so->trust_bounds = false;

@@ -17,8 +17,9 @@
 #define VDIST_METRIC_PROC 1
 #define VDIST_METRIC_OF(type, metric) ((type) << 8 | (metric))
 
-/* Dimensions of a projection: enough for its error not to show behind that of the codes' bits. */
+/* The most dimensions of a projection, and the fewest that vdist_project_dim chooses. */
 #define VDIST_PROJECTED_DIM 1024
+#define VDIST_PROJECTED_DIM_MIN 256
 
 /* What the first column of an index and its operator class stand for. */
 typedef struct VdistIndexMetric
@@ -36,8 +37,11 @@ typedef struct VdistIndexMetric
 /* An error with a hint when the column has no dimensions. */
 extern void vdist_index_metric(Relation index, VdistIndexMetric *metric);
 
-/* Error when the index was made for vectors of another dimension (a metapage says so). */
-extern void vdist_index_check_dim(Relation index, const VdistIndexMetric *metric, int code_dim);
+/*
+ * Take the dimensions of the vectors that the index was made of (a metapage says so); error when they cannot
+ * be those of such a column.
+ */
+extern void vdist_index_set_dim(Relation index, VdistIndexMetric *metric, int code_dim);
 
 /*
  * A value as the vector that codes are made of: the value itself or, in the current memory context,
@@ -87,5 +91,17 @@ extern bool vdist_metric_prepare(VdistMetric metric, int dim, const float *x, fl
  * with a standard deviation of about sqrt(2 / VDIST_PROJECTED_DIM) of a distance.
  */
 extern void vdist_project(int n, const int32 *indices, const float *values, float *out);
+
+/*
+ * Make of it, in place, the projection to `dim` dimensions, VDIST_PROJECTED_DIM halved some times. All
+ * projections are made in this way: the order of the sums decides on their last bits.
+ */
+extern void vdist_project_fold(float *x, int dim);
+
+/*
+ * The dimensions that suit n values, from their projections to VDIST_PROJECTED_DIM: the fewest of which
+ * at least half are in use.
+ */
+extern int	vdist_project_dim(int n, const float *x);
 
 #endif							/* VDIST_INDEX_H */

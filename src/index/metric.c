@@ -106,8 +106,11 @@ vdist_index_metric(Relation index, VdistIndexMetric *metric)
 }
 
 void
-vdist_index_check_dim(Relation index, const VdistIndexMetric *metric, int code_dim)
+vdist_index_set_dim(Relation index, VdistIndexMetric *metric, int code_dim)
 {
+	if (metric->projected && code_dim >= VDIST_PROJECTED_DIM_MIN &&
+		code_dim <= VDIST_PROJECTED_DIM && VDIST_PROJECTED_DIM % code_dim == 0)
+		metric->code_dim = code_dim;
 	if (code_dim != metric->code_dim)
 		ereport(ERROR,
 				(errcode(ERRCODE_INDEX_CORRUPTED),
@@ -163,21 +166,25 @@ vdist_index_vector(const VdistIndexMetric *metric, struct varlena *value)
 
 	if (metric->type == VDIST_VECTOR)
 		return (Vector *) value;
-	v = vector_make(metric->code_dim);
-	if (metric->type == VDIST_HALFVEC)
+	v = vector_make(metric->projected ? VDIST_PROJECTED_DIM : metric->code_dim);
+	if (metric->projected)
+	{
+		if (metric->type == VDIST_SPARSEVEC)
+			project_sparse(metric, (SparseVector *) value, v->x);
+		else
+			project_bits((VarBit *) value, v->x);
+		vdist_project_fold(v->x, metric->code_dim);
+		v->dim = metric->code_dim;
+	}
+	else if (metric->type == VDIST_HALFVEC)
 		vdist_kernel->half_to_float(v->dim, ((HalfVector *) value)->x, v->x);
 	else if (metric->type == VDIST_SPARSEVEC)
 	{
 		SparseVector *sparse = (SparseVector *) value;
 
-		if (metric->projected)
-			project_sparse(metric, sparse, v->x);
-		else
-			for (int i = 0; i < sparse->nnz; i++)
-				v->x[sparse->indices[i]] = SPARSEVEC_VALUES(sparse)[i];
+		for (int i = 0; i < sparse->nnz; i++)
+			v->x[sparse->indices[i]] = SPARSEVEC_VALUES(sparse)[i];
 	}
-	else if (metric->projected)
-		project_bits((VarBit *) value, v->x);
 	else
 		for (int i = 0; i < v->dim; i++)
 			v->x[i] = VARBITS(value)[i / BITS_PER_BYTE] >> (7 - i % BITS_PER_BYTE) & 1;

@@ -49,3 +49,25 @@ vdist_project(int n, const int32 *indices, const float *values, float *out)
 		}
 	}
 }
+
+/* Two places next to each other are one: that which their hashes choose among half as many. */
+void
+vdist_project_fold(float *x, int dim)
+{
+	for (int n = VDIST_PROJECTED_DIM / 2; n >= dim; n /= 2)
+		for (int i = 0; i < n; i++)
+			x[i] = x[2 * i] + x[2 * i + 1];
+}
+
+int
+vdist_project_dim(int n, const float *x)
+{
+	int64		used = 0;
+	int			dim = VDIST_PROJECTED_DIM;
+
+	for (int64 i = 0; i < (int64) n * VDIST_PROJECTED_DIM; i++)
+		used += x[i] != 0;
+	while (n > 0 && dim > VDIST_PROJECTED_DIM_MIN && used < (int64) n * dim / 2)
+		dim /= 2;
+	return dim;
+}
