@@ -200,6 +200,14 @@ typedef struct HnswOptions
 	int			quantization;	/* bits, 0 = auto */
 } HnswOptions;
 
+/* In which buffers pages of a relation were seen, and where others may be (read.c). */
+typedef struct HnswHints
+{
+	Buffer	   *buffers;		/* by block, 0 if unknown */
+	int32		shift;			/* from a block to its buffer, where one was looked up last */
+	int			trust;			/* positive: other blocks were where that said */
+} HnswHints;
+
 /* What a backend remembers of an index: one chunk in rd_amcache, gone after any invalidation. */
 typedef struct HnswCache
 {
@@ -210,9 +218,9 @@ typedef struct HnswCache
 	uint32	   *routing;		/* row numbers */
 	char	   *routing_codes;
 	float	   *mean;
-	Buffer	   *hints;			/* block -> buffer it was last seen in, 0 if unknown */
-	BlockNumber nhints;
-	Buffer	   *heap_hints;		/* the same of the table, by block & heap_mask */
+	HnswHints	hints;
+	BlockNumber nhints;			/* blocks that hints have room for */
+	HnswHints	heap_hints;		/* the same of the table, by block & heap_mask */
 	BlockNumber heap_mask;
 } HnswCache;
 

@@ -279,9 +279,11 @@ hnsw_cache(Relation index)
 	cache = MemoryContextAllocHuge(index->rd_indexcxt,
 								   heap_hints + sizeof(Buffer) * heap_nhints);
 	cache->meta = meta;
-	cache->hints = (Buffer *) ((char *) cache + hints);
+	memset(&cache->hints, 0, sizeof(HnswHints));
+	memset(&cache->heap_hints, 0, sizeof(HnswHints));
+	cache->hints.buffers = (Buffer *) ((char *) cache + hints);
 	cache->nhints = nhints;
-	cache->heap_hints = (Buffer *) ((char *) cache + heap_hints);
+	cache->heap_hints.buffers = (Buffer *) ((char *) cache + heap_hints);
 	cache->heap_mask = heap_nhints - 1;
 	memset((char *) cache + hints, 0, heap_hints - hints + sizeof(Buffer) * heap_nhints);
 	cache->mean = (float *) ((char *) cache + mean);

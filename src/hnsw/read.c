@@ -36,6 +36,9 @@ read_wide(HnswRead *read, Relation index, const HnswMeta *meta, uint32 number)
 	read->row = (const HnswRow *) read->copy;
 }
 
+/* So often must guesses have been right, at most, for one to be believed again. */
+#define TRUST_MAX 8
+
 /* Does the replacement clock know that this page is in use? Read without a lock: it is a guess. */
 static inline bool
 is_warm(Buffer buffer)
@@ -45,22 +48,59 @@ is_warm(Buffer buffer)
 }
 
 /*
- * Pin a block, looking first in the buffer where it was last found: that spares the shared hash table,
- * whose misses are a third of a hop. The table is asked all the same when the page has been used
- * little, because only that tells the replacement clock that it is in use. True when it was there.
+ * Where a page may be that this backend has not read yet. Pages that came into memory one after the other,
+ * as CREATE INDEX, COPY and pg_prewarm read or write them, are in buffers that follow each other; so the
+ * page that was looked up last tells where the others are, as long as that turns out right.
+ */
+static inline Buffer
+guess(const HnswHints *hints, BlockNumber block)
+{
+	int64		buffer = (int64) block + hints->shift;
+
+	return hints->trust > 0 && buffer > 0 && buffer <= NBuffers ? (Buffer) buffer : InvalidBuffer;
+}
+
+/* What is said here without a lock is a guess, too. */
+static inline bool
+holds_block(Buffer buffer, BlockNumber block)
+{
+	return GetBufferDescriptor(buffer - 1)->tag.blockNum == block;
+}
+
+static void
+learn(HnswHints *hints, BlockNumber block, Buffer buffer)
+{
+	int			shift = buffer - (int32) block;
+
+	if (BufferIsLocal(buffer))
+		return;
+	hints->trust = shift == hints->shift ? Min(hints->trust + 1, TRUST_MAX) :
+		Max(hints->trust - 1, -TRUST_MAX);
+	hints->shift = shift;
+}
+
+/*
+ * Pin a block, looking first in the buffer where it was last found, or may be: that spares the shared hash
+ * table, whose misses are a third of a hop. The table is asked all the same when the page has been used
+ * little, because only that tells the replacement clock that it is in use. True when it was found before,
+ * and there.
  */
 static inline bool
-read_hinted(Relation relation, BlockNumber block, Buffer hint, Buffer *buffer)
+read_hinted(Relation relation, BlockNumber block, HnswHints *hints, Buffer *hint, Buffer *buffer)
 {
-	if (likely(BufferIsValid(hint)) && is_warm(hint) &&
-		ReadRecentBuffer(vdist_relation_locator(relation), MAIN_FORKNUM, block, hint))
+	bool		known = BufferIsValid(*hint);
+	Buffer		at = likely(known) ? *hint : guess(hints, block);
+
+	if (likely(BufferIsValid(at)) && (known || holds_block(at, block)) && is_warm(at) &&
+		ReadRecentBuffer(vdist_relation_locator(relation), MAIN_FORKNUM, block, at))
 	{
 		pgstat_count_buffer_read(relation);
 		pgstat_count_buffer_hit(relation);
-		*buffer = hint;
-		return true;
+		*buffer = at;
+		return known;
 	}
 	*buffer = ReadBuffer(relation, block);
+	learn(hints, block, *buffer);
 	return false;
 }
 
@@ -77,6 +117,7 @@ Buffer
 hnsw_read_block(Relation index, BlockNumber block)
 {
 	HnswCache  *cache = index->rd_amcache;
+	Buffer		hint;
 	Buffer		buffer;
 
 	if (cache == NULL || block >= cache->nhints)
@@ -84,7 +125,8 @@ hnsw_read_block(Relation index, BlockNumber block)
 		check_block(index, block);
 		return ReadBuffer(index, block);
 	}
-	read_hinted(index, block, cache->hints[block], &buffer);
+	hint = cache->hints.buffers[block];
+	read_hinted(index, block, &cache->hints, &hint, &buffer);
 	return buffer;
 }
 
@@ -98,8 +140,8 @@ hnsw_read_heap(Relation index, Relation heap, BlockNumber block)
 
 	if (cache == NULL)
 		return ReadBuffer(heap, block);
-	hint = &cache->heap_hints[block & cache->heap_mask];
-	if (!read_hinted(heap, block, *hint, &buffer))
+	hint = &cache->heap_hints.buffers[block & cache->heap_mask];
+	if (!read_hinted(heap, block, &cache->heap_hints, hint, &buffer))
 		*hint = buffer;
 	return buffer;
 }
@@ -109,9 +151,18 @@ Page
 hnsw_guess_heap(Relation index, BlockNumber block)
 {
 	HnswCache  *cache = index->rd_amcache;
-	Buffer		hint = cache == NULL ? InvalidBuffer : cache->heap_hints[block & cache->heap_mask];
+	Buffer		hint;
 
-	if (!BufferIsValid(hint) || BufferIsLocal(hint))
+	if (cache == NULL)
+		return NULL;
+	hint = cache->heap_hints.buffers[block & cache->heap_mask];
+	if (!BufferIsValid(hint))
+	{
+		hint = guess(&cache->heap_hints, block);
+		if (!BufferIsValid(hint) || !holds_block(hint, block))
+			return NULL;
+	}
+	if (BufferIsLocal(hint))
 		return NULL;
 	__builtin_prefetch(GetBufferDescriptor(hint - 1));
 	return BufferGetPage(hint);
@@ -132,8 +183,17 @@ hnsw_prefetch(Relation index, const HnswMeta *meta, uint32 number)
 
 	if (cache == NULL || block >= cache->nhints)
 		return;
-	buffer = cache->hints[block];
-	if (!BufferIsValid(buffer) || BufferIsLocal(buffer))
+	buffer = cache->hints.buffers[block];
+	if (!BufferIsValid(buffer))
+	{
+		buffer = guess(&cache->hints, block);
+		if (!BufferIsValid(buffer))
+			return;
+		/* it will be looked at whether it is a page of the graph */
+		__builtin_prefetch(BufferGetPage(buffer));
+		__builtin_prefetch(BufferGetPage(buffer) + BLCKSZ - sizeof(HnswSpecial));
+	}
+	if (BufferIsLocal(buffer))
 		return;
 	row = (char *) BufferGetPage(buffer) + HnswRowOffset(meta, number);
 	size = Min(Min(meta->row_size, HNSW_PAGE_ROOM), PREFETCH_MAX);
@@ -161,10 +221,16 @@ hnsw_read(HnswRead *read, Relation index, const HnswMeta *meta, uint32 number)
 			ReleaseBuffer(read->buffer);
 		read->buffer = InvalidBuffer;
 		if (likely(cache != NULL && block < cache->nhints))
-			hint = &cache->hints[block];
+		{
+			hint = &cache->hints.buffers[block];
+			known = read_hinted(index, block, &cache->hints, hint, &read->buffer);
+		}
 		else
+		{
 			check_block(index, block);
-		known = read_hinted(index, block, hint == NULL ? InvalidBuffer : *hint, &read->buffer);
+			known = false;
+			read->buffer = ReadBuffer(index, block);
+		}
 		read->block = block;
 	}
 	LockBuffer(read->buffer, BUFFER_LOCK_SHARE);

@@ -141,7 +141,7 @@ vdist_quant_query_code(const VdistQuant *quant, const void *code, const VdistQua
 }
 
 /*
- * Tangent of the angle between a vector, centred and rotated, and its code: its expectation for Gaussian
+ * Square of the tangent of the angle between a vector, centred and rotated, and its code: its expectation for Gaussian
  * elements by bits, or, where the code's factors are exact (add is the squared length), what they tell.
  * Below, elements are in units of their deviation. With f what rounding took from r, of which it leaves
  * the multiple z of the step, scale / step = 1 / (1 - <r, f> / |r|^2). Rounding alone gives <r, f> a mean
@@ -149,7 +149,7 @@ vdist_quant_query_code(const VdistQuant *quant, const void *code, const VdistQua
  * level. The worst is that it was a single one, by x: then it is (limit + x) x.
  */
 static float
-tangent_of(const VdistQuantQuery *query, float add, float scale)
+tangent2_of(const VdistQuantQuery *query, float add, float scale)
 {
 	static const float expected[9] = {0, 0.7555f, 0.3672f, 0, 0.1081f, 0, 0.0323f, 0, 0.0098f};
 	float		dim = (float) query->dim;
@@ -159,11 +159,11 @@ tangent_of(const VdistQuantQuery *query, float add, float scale)
 	float		x = 0.0f;
 
 	if (query->metric != VDIST_QUANT_L2 || query->head != HEAD_FLOATS || !(scale > 0.0f))
-		return expected[query->bits];
+		return expected[query->bits] * expected[query->bits];
 	beyond = dim * (1.0f - step * sqrtf(add / dim) / scale) + sqrtf(dim / 12.0f) * step;
 	if (beyond > 0.0f)
 		x = (sqrtf(limit * limit + 4.0f * beyond) - limit) / 2.0f;
-	return sqrtf(step * step / 12.0f + x * x / dim);
+	return step * step / 12.0f + x * x / dim;
 }
 
 float
@@ -172,7 +172,7 @@ vdist_quant_error(const VdistQuantQuery *query, const void *code, float estimate
 	float		add;
 	float		scale;
 	float		norm;
-	float		tangent;
+	float		tangent2;
 	float		query2 = query->norm * query->norm;
 	float		across2 = query2;
 	float		rounding2;
@@ -187,7 +187,7 @@ vdist_quant_error(const VdistQuantQuery *query, const void *code, float estimate
 		return root * sqrtf((step * step + query->step * query->step) / 12.0f);
 	}
 
-	tangent = tangent_of(query, add, scale);
+	tangent2 = tangent2_of(query, add, scale);
 
 	/* the query's own rounding adds 1/sqrt(12) of its step in every dimension */
 	rounding2 = (float) query->dim * query->step * query->step / 12.0f;
@@ -198,7 +198,7 @@ vdist_quant_error(const VdistQuantQuery *query, const void *code, float estimate
 		{
 			/* how far the query lies along the row, less what the estimate may be wrong by */
 			float		along = fabsf((add + query2 - estimate) / norm) -
-			ALONG_SIGMAS * sqrtf(query2 * tangent * tangent + rounding2) / root;
+			ALONG_SIGMAS * sqrtf(query2 * tangent2 + rounding2) / root;
 
 			if (along > 0.0f)
 				across2 = query2 > along * along ? query2 - along * along : 0.0f;
@@ -209,6 +209,6 @@ vdist_quant_error(const VdistQuantQuery *query, const void *code, float estimate
 			scale / vdist_quant_unit(1, query->bits) * root;
 
 	/* and floats round sums of squares */
-	return norm * sqrtf(across2 * tangent * tangent + rounding2) / root +
+	return norm * sqrtf(across2 * tangent2 + rounding2) / root +
 		FLT_EPSILON * (query->metric == VDIST_QUANT_L2 ? add + query2 : 0.0f);
 }
