@@ -440,11 +440,18 @@ extern const float *hnsw_make_image(HnswInsert *insert, Datum value, ItemPointer
 extern void hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row);
 extern float hnsw_code_distance(const HnswMeta *meta, const float *a, const float *b);
 extern void hnsw_choose_neighbors(HnswInsert *insert);
-extern void hnsw_slot_distances(HnswInsert *insert, const float *x,
-								const VdistQuantQuery *query, const HnswRow *row,
-								float *distance);
 extern void hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number,
 							 const char *code, bool always);
+
+/* ---- edges.c ---- */
+
+typedef struct HnswEdges HnswEdges;
+
+extern void hnsw_slot_distances(HnswInsert *insert, const float *x,
+								const VdistQuantQuery *query, const HnswRow *row,
+								int first, int end, float *distance);
+extern HnswEdges *hnsw_plan_edges(HnswInsert *insert);
+extern bool hnsw_make_edges(HnswInsert *insert, const HnswEdges *edges, uint32 number);
 
 /* ---- plan.c ---- */
 

@@ -93,7 +93,8 @@ look_behind(Repair *repair, uint32 dead)
 
 	if (HnswRowStateOf(row) == HNSW_ROW_DEAD)
 	{
-		hnsw_slot_distances(insert, insert->x, search->code, row, search->estimates);
+		hnsw_slot_distances(insert, insert->x, search->code, row, 0, row->nneighbors,
+							search->estimates);
 		for (int i = 0; i < row->nneighbors; i++)
 		{
 			uint32		to = row->neighbors[i];
@@ -377,7 +378,8 @@ hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead, uint64 nro
 		if (meta->metric != VDIST_METRIC_IP)
 			vdist_quant_query_code(&insert->own, HnswRowOwn(meta, repair.old), &insert->code,
 								   search->code, search->scratch);
-		hnsw_slot_distances(insert, insert->x, search->code, repair.old, repair.distances);
+		hnsw_slot_distances(insert, insert->x, search->code, repair.old, 0,
+							repair.old->nneighbors, repair.distances);
 
 		repair.nfound = 0;
 		repair.size = meta->slots - repair.old->nneighbors;
