@@ -1648,6 +1648,7 @@ DECLARE
   kind text;
   definition text;
   item record;
+  aggregate record;
 BEGIN
   redo := '{}';
   IF class = 'pg_class'::regclass THEN
@@ -1750,15 +1751,95 @@ BEGIN
     END IF;
 
   ELSIF class = 'pg_proc'::regclass THEN
-    SELECT p.* INTO item FROM pg_proc p WHERE p.oid = id;
-    IF item.prokind = 'a' THEN
-      RETURN;
-    END IF;
-    kind := CASE item.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END;
+    SELECT p.*, format('%I.%I', n.nspname, p.proname) AS name INTO item
+      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = id;
+    kind := CASE item.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'ROUTINE' ELSE 'FUNCTION' END;
     name := id::regprocedure;
     undo := format('DROP %s %s', kind, name);
-    redo := ARRAY[pg_get_functiondef(id), format('ALTER %s %s OWNER TO %I', kind, name, pg_get_userbyid(item.proowner))]
+    IF item.prokind = 'a' THEN
+      SELECT a.* INTO aggregate FROM pg_aggregate a WHERE a.aggfnoid = id;
+      definition := format('CREATE AGGREGATE %s (%s) (', item.name, coalesce(nullif(pg_get_function_arguments(id), ''), '*'))
+        || (SELECT string_agg(option || ' = ' || value, ', ') FROM (
+            SELECT f.option, CASE n.nspname WHEN from_schema THEN quote_ident(p.proname) ELSE format('%I.%I', n.nspname, p.proname) END
+              FROM (VALUES ('SFUNC', aggregate.aggtransfn), ('FINALFUNC', aggregate.aggfinalfn),
+                  ('COMBINEFUNC', aggregate.aggcombinefn), ('SERIALFUNC', aggregate.aggserialfn),
+                  ('DESERIALFUNC', aggregate.aggdeserialfn), ('MSFUNC', aggregate.aggmtransfn),
+                  ('MINVFUNC', aggregate.aggminvtransfn), ('MFINALFUNC', aggregate.aggmfinalfn)) AS f(option, id)
+                JOIN pg_proc p ON p.oid = f.id JOIN pg_namespace n ON n.oid = p.pronamespace
+          UNION ALL
+            SELECT 'SORTOP', CASE n.nspname WHEN from_schema THEN o.oprname::text ELSE format('OPERATOR(%I.%s)', n.nspname, o.oprname) END
+              FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE o.oid = aggregate.aggsortop
+          UNION ALL
+            SELECT * FROM (VALUES ('STYPE', format_type(aggregate.aggtranstype, NULL)),
+              ('SSPACE', nullif(aggregate.aggtransspace, 0)::text), ('INITCOND', quote_literal(aggregate.agginitval)),
+              ('FINALFUNC_EXTRA', CASE WHEN aggregate.aggfinalextra THEN 'true' END),
+              ('FINALFUNC_MODIFY', CASE aggregate.aggfinalmodify WHEN 'r' THEN 'READ_ONLY' WHEN 's' THEN 'SHAREABLE' ELSE 'READ_WRITE' END),
+              ('MSTYPE', format_type(nullif(aggregate.aggmtranstype, 0), NULL)),
+              ('MSSPACE', nullif(aggregate.aggmtransspace, 0)::text), ('MINITCOND', quote_literal(aggregate.aggminitval)),
+              ('MFINALFUNC_EXTRA', CASE WHEN aggregate.aggmfinalextra THEN 'true' END),
+              ('MFINALFUNC_MODIFY', CASE WHEN aggregate.aggmtranstype <> 0 THEN
+                CASE aggregate.aggmfinalmodify WHEN 'r' THEN 'READ_ONLY' WHEN 's' THEN 'SHAREABLE' ELSE 'READ_WRITE' END END),
+              ('HYPOTHETICAL', CASE aggregate.aggkind WHEN 'h' THEN 'true' END),
+              ('PARALLEL', CASE item.proparallel WHEN 's' THEN 'SAFE' WHEN 'r' THEN 'RESTRICTED' ELSE 'UNSAFE' END)) AS v)
+          AS options(option, value) WHERE value IS NOT NULL) || ')';
+    ELSE
+      definition := pg_get_functiondef(id);
+    END IF;
+    redo := ARRAY[definition, format('ALTER %s %s OWNER TO %I', kind, name, pg_get_userbyid(item.proowner))]
       || vdist.grants(kind || ' ' || name, NULL, item.proacl, item.proowner);
+
+  ELSIF class = 'pg_operator'::regclass THEN
+    SELECT o.*, format('%I.%s', n.nspname, o.oprname) AS operator,
+        CASE fn.nspname WHEN from_schema THEN quote_ident(f.proname) ELSE format('%I.%I', fn.nspname, f.proname) END AS function,
+        (SELECT string_agg(format(', %s = OPERATOR(%I.%s)', CASE other.oid WHEN o.oprcom THEN 'COMMUTATOR' ELSE 'NEGATOR' END,
+            otherns.nspname, other.oprname), '')
+          FROM pg_operator other JOIN pg_namespace otherns ON otherns.oid = other.oprnamespace
+          WHERE other.oid IN (o.oprcom, o.oprnegate)) AS others
+      INTO item
+      FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace
+        JOIN pg_proc f ON f.oid = o.oprcode JOIN pg_namespace fn ON fn.oid = f.pronamespace
+      WHERE o.oid = id;
+    kind := 'OPERATOR';
+    name := format('%s (%s, %s)', item.operator, CASE item.oprleft WHEN 0 THEN 'NONE' ELSE format_type(item.oprleft, NULL) END,
+      format_type(item.oprright, NULL));
+    undo := 'DROP OPERATOR ' || name;
+    redo := ARRAY[format('CREATE OPERATOR %s (FUNCTION = %s%s, RIGHTARG = %s%s%s%s%s%s)', item.operator, item.function,
+        CASE WHEN item.oprleft <> 0 THEN ', LEFTARG = ' || format_type(item.oprleft, NULL) END, format_type(item.oprright, NULL),
+        item.others,
+        CASE WHEN item.oprrest <> 0 THEN ', RESTRICT = ' || item.oprrest END,
+        CASE WHEN item.oprjoin <> 0 THEN ', JOIN = ' || item.oprjoin END,
+        CASE WHEN item.oprcanhash THEN ', HASHES' END, CASE WHEN item.oprcanmerge THEN ', MERGES' END),
+      format('ALTER OPERATOR %s OWNER TO %I', name, pg_get_userbyid(item.oprowner))];
+
+  ELSIF class = 'pg_statistic_ext'::regclass THEN
+    SELECT s.*, format('%I.%I', n.nspname, s.stxname) AS name, to_jsonb(s) ->> 'stxstattarget' AS target,
+        format('%I.%I', tn.nspname, t.relname) AS "on"
+      INTO item
+      FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace
+        JOIN pg_class t ON t.oid = s.stxrelid JOIN pg_namespace tn ON tn.oid = t.relnamespace
+      WHERE s.oid = id;
+    kind := 'STATISTICS';
+    name := item.name;
+    undo := 'DROP STATISTICS ' || name;
+    redo := ARRAY[pg_get_statisticsobjdef(id), format('ALTER STATISTICS %s OWNER TO %I', name, pg_get_userbyid(item.stxowner))];
+    IF item.target >= '0' THEN
+      redo := redo || format('ALTER STATISTICS %s SET STATISTICS %s', name, item.target);
+    END IF;
+    redo := redo || format('ANALYZE %s', item."on");
+
+  ELSIF class = 'pg_publication_rel'::regclass THEN
+    -- only those that name columns
+    SELECT format('ALTER PUBLICATION %I ', p.pubname) AS alter, format('%I.%I', n.nspname, t.relname) AS "on",
+        (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
+          WHERE a.attrelid = t.oid AND a.attnum = ANY (r.prattrs)) AS columns,
+        pg_get_expr(r.prqual, r.prrelid) AS condition
+      INTO item
+      FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+        JOIN pg_class t ON t.oid = r.prrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+      WHERE r.oid = id;
+    undo := item.alter || 'DROP TABLE ONLY ' || item."on";
+    redo := ARRAY[format('%s ADD TABLE ONLY %s%s%s', item.alter, item."on", ' (' || item.columns || ')',
+      ' WHERE (' || item.condition || ')')];
 
   ELSIF class = 'pg_trigger'::regclass THEN
     SELECT g.*, format('%I.%I', n.nspname, t.relname) AS "on"
@@ -1825,6 +1906,7 @@ DECLARE
   to_schema name;
   types oid[];
   domains oid[];
+  changing oid[];
   writing text;
   reading text;
   item record;
@@ -1835,6 +1917,7 @@ DECLARE
   tables jsonb[] := '{}';
   restore text[];
   old_domains text[] := '{}';
+  new_domains jsonb[] := '{}';
   file oid;
 BEGIN
   -- one at a time
@@ -1881,17 +1964,21 @@ BEGIN
     EXECUTE format('ALTER FUNCTION %s SUPPORT vdist.typmod_support', item.oid::regprocedure);
   END LOOP;
 
-  SELECT coalesce(array_agg(oid), '{}') INTO domains FROM pg_type WHERE typtype = 'd' AND typbasetype = ANY (types);
+  -- with domains and arrays over them, and over these
+  WITH RECURSIVE reached(type, depth) AS (
+      SELECT unnest(types), 0
+    UNION
+      SELECT t.oid, r.depth + 1 FROM reached r JOIN pg_type t
+        ON t.typtype = 'd' AND t.typbasetype = r.type OR t.typtype = 'b' AND t.typcategory = 'A' AND t.typelem = r.type)
+  SELECT coalesce(array_agg(type), '{}'),
+      coalesce(array_agg(type ORDER BY depth, type) FILTER (WHERE (SELECT typtype FROM pg_type WHERE oid = type) = 'd'), '{}')
+    INTO changing, domains FROM reached;
   PERFORM set_config('search_path', writing, true);
 
   -- All that depends on the extension or on columns of its types, and on that in turn: what is farthest
   -- from them goes first and comes last.
   FOR item IN
-    WITH RECURSIVE changing(type) AS (
-        SELECT unnest(types || domains)
-      UNION ALL
-        SELECT t.oid FROM pg_type t WHERE t.typelem = ANY (types || domains) AND t.typcategory = 'A'),
-      members(class, id) AS (
+    WITH RECURSIVE members(class, id) AS (
         SELECT d.classid, d.objid FROM pg_extension e
             JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
           WHERE e.extname IN (from_extension, to_extension)),
@@ -1903,11 +1990,11 @@ BEGIN
               'pg_operator'::regclass, 'pg_opclass'::regclass)
             AND p.pronamespace IS DISTINCT FROM 'vdist'::regnamespace
       UNION
-        SELECT 'pg_type'::regclass, type, 0 FROM changing
+        SELECT 'pg_type'::regclass, type, 0 FROM unnest(changing) AS type
       UNION
         SELECT 'pg_class'::regclass, a.attrelid, a.attnum::int
           FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-          WHERE a.atttypid IN (SELECT type FROM changing) AND a.attnum > 0 AND NOT a.attisdropped
+          WHERE a.atttypid = ANY (changing) AND a.attnum > 0 AND NOT a.attisdropped
             AND c.relkind IN ('r', 'p', 'f')),
       -- views stand for their rules and types, constraints for their indexes
       edges(class, id, refclass, refid, refsub) AS (
@@ -1947,6 +2034,42 @@ BEGIN
   LOOP
     objects := objects || to_jsonb(item);
   END LOOP;
+  -- Domains lose what may depend on other objects, and what would have every row rewritten. They get it back at the end, or,
+  -- where PostgreSQL refuses to add it, as arrays or composite types consist of them, at once.
+  FOR item IN
+    WITH RECURSIVE parts(id) AS (
+        SELECT t.oid FROM pg_type t
+          WHERE t.oid = ANY (domains)
+            AND (EXISTS (SELECT FROM pg_attribute a WHERE a.atttypid = t.typarray)
+              OR EXISTS (SELECT FROM pg_type d WHERE d.typbasetype = t.typarray)
+              OR EXISTS (SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE a.atttypid = t.oid AND c.relkind = 'c'))
+      UNION
+        SELECT t.typbasetype FROM parts p JOIN pg_type t ON t.oid = p.id)
+    SELECT t.oid, t.typname AS short, n.nspname AS schema, format('%I.%I', n.nspname, t.typname) AS name,
+        format('CREATE DOMAIN %I.%I AS %s', n.nspname, t.typname, format_type(t.typbasetype, t.typtypmod)) AS definition,
+        ARRAY[format('ALTER DOMAIN %I.%I OWNER TO %I', n.nspname, t.typname, pg_get_userbyid(t.typowner)),
+          format('COMMENT ON DOMAIN %I.%I IS %L', n.nspname, t.typname, obj_description(t.oid, 'pg_type'))]
+          || vdist.grants(format('DOMAIN %I.%I', n.nspname, t.typname), NULL, t.typacl, t.typowner) AS attributes,
+        coalesce((SELECT array_agg(format('DROP CONSTRAINT %I', c.conname)) FROM pg_constraint c
+            WHERE c.contypid = t.oid AND c.contype = 'c'), '{}') || ARRAY['DROP DEFAULT', 'DROP NOT NULL'] AS less,
+        coalesce((SELECT array_agg(format('ADD CONSTRAINT %I %s', c.conname, pg_get_constraintdef(c.oid)) ORDER BY c.conname)
+            FROM pg_constraint c WHERE c.contypid = t.oid AND c.contype = 'c'), '{}')
+          || CASE WHEN t.typnotnull THEN ARRAY['SET NOT NULL'] ELSE '{}' END AS constraints,
+        'SET DEFAULT ' || pg_get_expr(t.typdefaultbin, 0) AS default, t.oid IN (SELECT id FROM parts) AS is_part,
+        (SELECT array_agg(format('COMMENT ON CONSTRAINT %I ON DOMAIN %I.%I IS %L', c.conname, n.nspname, t.typname, d.description))
+          FROM pg_constraint c JOIN pg_description d ON d.classoid = 'pg_constraint'::regclass AND d.objoid = c.oid
+          WHERE c.contypid = t.oid) AS comments
+      FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+      WHERE t.oid = ANY (domains) ORDER BY array_position(domains, t.oid)
+  LOOP
+    new_domains := new_domains || to_jsonb(item);
+  END LOOP;
+  FOREACH entry IN ARRAY new_domains LOOP
+    FOR statement IN SELECT jsonb_array_elements_text(entry -> 'less') LOOP
+      EXECUTE format('ALTER DOMAIN %s %s', entry ->> 'name', statement);
+    END LOOP;
+  END LOOP;
+
   FOR i IN REVERSE cardinality(objects) .. 1 LOOP
     IF objects[i] ->> 'undo' <> '' THEN
       EXECUTE objects[i] ->> 'undo';
@@ -1964,10 +2087,9 @@ BEGIN
             THEN format(' USING %I::%s', a.attname, format_type(a.atttypid, a.atttypmod)) ELSE '' END), ', ' ORDER BY a.attnum) AS command,
         string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns
       FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-        JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = a.atttypid
+        JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind IN ('r', 'p', 'f', 'c')
-        AND (a.atttypid = ANY (types || domains) OR t.typelem = ANY (types) AND t.typcategory = 'A')
-        AND a.attnum > 0 AND NOT a.attisdropped AND a.attinhcount = 0
+        AND a.atttypid = ANY (changing) AND a.attnum > 0 AND NOT a.attisdropped AND a.attinhcount = 0
         AND NOT (c.relkind = 'c' AND EXISTS (SELECT FROM pg_attribute u JOIN pg_type ut ON ut.oid = u.atttypid
           WHERE ut.typrelid = c.oid OR ut.typelem = c.reltype))
       GROUP BY c.oid, n.nspname, c.relname ORDER BY c.relkind = 'c' DESC, 2
@@ -1983,34 +2105,26 @@ BEGIN
     WHERE c.relkind IN ('r', 'p') AND a.atttypid = ANY (types || domains) AND a.attnum > 0 AND NOT a.attisdropped
       AND a.attstorage <> t.typstorage;
 
-  -- domains: new ones with the old names
-  FOR item IN
-    SELECT t.oid, t.typname, format('%I.%I', n.nspname, t.typname) AS name,
-        format('CREATE DOMAIN %I.%I AS %s%s%s%s', n.nspname, t.typname, format_type(t.typbasetype, t.typtypmod),
-          ' DEFAULT ' || pg_get_expr(t.typdefaultbin, 0), CASE WHEN t.typnotnull THEN ' NOT NULL' ELSE '' END,
-          (SELECT string_agg(format(' CONSTRAINT %I %s', c.conname, pg_get_constraintdef(c.oid)), '' ORDER BY c.conname)
-            FROM pg_constraint c WHERE c.contypid = t.oid AND c.contype = 'c')) AS definition,
-        ARRAY[format('ALTER DOMAIN %I.%I OWNER TO %I', n.nspname, t.typname, pg_get_userbyid(t.typowner)),
-          format('COMMENT ON DOMAIN %I.%I IS %L', n.nspname, t.typname, obj_description(t.oid, 'pg_type'))]
-          || vdist.grants(format('DOMAIN %I.%I', n.nspname, t.typname), NULL, t.typacl, t.typowner) AS attributes
-      FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-      WHERE t.oid = ANY (domains) ORDER BY 3
-  LOOP
-    EXECUTE format('ALTER DOMAIN %s RENAME TO %I', item.name, 'old ' || left(item.typname, 50));
-    PERFORM set_config('search_path', reading, true);
-    EXECUTE item.definition;
-    FOREACH statement IN ARRAY item.attributes LOOP
+  -- new domains with the old names
+  FOREACH entry IN ARRAY new_domains LOOP
+    EXECUTE format('ALTER DOMAIN %s RENAME TO %I', entry ->> 'name', 'old ' || (entry ->> 'oid'));
+    old_domains := format('DROP DOMAIN %I.%I', entry ->> 'schema', 'old ' || (entry ->> 'oid')) || old_domains;
+  END LOOP;
+  PERFORM set_config('search_path', reading, true);
+  FOREACH entry IN ARRAY new_domains LOOP
+    EXECUTE entry ->> 'definition';
+    FOR statement IN
+      SELECT jsonb_array_elements_text(entry -> 'attributes')
+      UNION ALL SELECT format('ALTER DOMAIN %s %s', entry ->> 'name', value) FROM jsonb_array_elements_text(entry -> 'constraints')
+        WHERE (entry -> 'is_part')::bool
+    LOOP
       EXECUTE statement;
     END LOOP;
-    PERFORM set_config('search_path', writing, true);
-    old_domains := old_domains || format('DROP DOMAIN %I.%I', (SELECT nspname FROM pg_type t JOIN pg_namespace n
-      ON n.oid = t.typnamespace WHERE t.oid = item.oid), 'old ' || left(item.typname, 50));
-    object := 'domain ' || item.name;
+    object := 'domain ' || (entry ->> 'name');
     action := 'created anew';
     RETURN NEXT;
   END LOOP;
 
-  PERFORM set_config('search_path', reading, true);
   FOREACH entry IN ARRAY tables LOOP
     file := pg_relation_filenode((entry ->> 'oid')::oid::regclass);
     EXECUTE entry ->> 'command';
@@ -2041,6 +2155,17 @@ BEGIN
       action := 'created anew';
       RETURN NEXT;
     END IF;
+  END LOOP;
+
+  FOREACH entry IN ARRAY new_domains LOOP
+    FOR statement IN
+      SELECT format('ALTER DOMAIN %s %s', entry ->> 'name', value) FROM jsonb_array_elements_text(entry -> 'constraints')
+        WHERE NOT (entry -> 'is_part')::bool
+      UNION ALL SELECT format('ALTER DOMAIN %s %s', entry ->> 'name', entry ->> 'default') WHERE entry ->> 'default' IS NOT NULL
+      UNION ALL SELECT jsonb_array_elements_text(nullif(entry -> 'comments', 'null'))
+    LOOP
+      EXECUTE statement;
+    END LOOP;
   END LOOP;
 
   PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);

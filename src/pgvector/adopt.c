@@ -49,8 +49,8 @@ typmod_reader(Oid type)
 
 /*
  * Support function of vector(vector, integer, boolean) and its likes: a value whose typmod is known to
- * be the wanted one needs no check. A cast without function hides the typmod of what it relabels; it
- * is the same when both types read their typmods by a function of the same name.
+ * be the wanted one needs no check. A cast without function hides the typmod of what it relabels, a domain
+ * has that of its base; it is the same when both types read their typmods by a function of the same name.
  */
 PG_FUNCTION_INFO_V1(vdist_typmod_support);
 Datum
@@ -60,33 +60,38 @@ vdist_typmod_support(PG_FUNCTION_ARGS)
 	FuncExpr   *call;
 	Node	   *value;
 	Node	   *inner;
-	Const	   *typmod;
+	Const	   *wanted;
+	Oid			type;
+	int32		typmod;
 
 	if (!IsA(request, SupportRequestSimplify))
 		PG_RETURN_POINTER(NULL);
 	call = ((SupportRequestSimplify *) request)->fcall;
 	value = linitial(call->args);
-	typmod = lsecond(call->args);
-	if (!IsA(typmod, Const) || typmod->constisnull)
+	wanted = lsecond(call->args);
+	if (!IsA(wanted, Const) || wanted->constisnull)
 		PG_RETURN_POINTER(NULL);
 
-	inner = value;
-	if (IsA(value, RelabelType))
+	inner = IsA(value, RelabelType) ? (Node *) ((RelabelType *) value)->arg : value;
+	typmod = exprTypmod(inner);
+	type = exprType(inner);
+	if (get_typtype(type) == TYPTYPE_DOMAIN)
 	{
-		char	   *from;
-		char	   *to;
+		typmod = -1;
+		type = getBaseTypeAndTypmod(type, &typmod);
+	}
+	if (typmod != DatumGetInt32(wanted->constvalue))
+		PG_RETURN_POINTER(NULL);
+	if (type != call->funcresulttype)
+	{
+		char	   *from = typmod_reader(type);
+		char	   *to = typmod_reader(call->funcresulttype);
 
-		inner = (Node *) ((RelabelType *) value)->arg;
-		from = typmod_reader(exprType(inner));
-		to = typmod_reader(exprType(value));
 		if (from == NULL || to == NULL || strcmp(from, to) != 0)
 			PG_RETURN_POINTER(NULL);
 	}
-	if (exprTypmod(inner) != DatumGetInt32(typmod->constvalue))
-		PG_RETURN_POINTER(NULL);
-	PG_RETURN_POINTER(makeRelabelType((Expr *) value, call->funcresulttype,
-									  DatumGetInt32(typmod->constvalue), call->funccollid,
-									  COERCE_IMPLICIT_CAST));
+	PG_RETURN_POINTER(makeRelabelType((Expr *) value, call->funcresulttype, typmod,
+									  call->funccollid, COERCE_IMPLICIT_CAST));
 }
 
 /*
