@@ -1,6 +1,6 @@
 /*
  * project.c: sparse vectors of any number of dimensions as vectors of few (Kane and Nelson, "Sparser
- * Johnson-Lindenstrauss Transforms", 2014). Calls nothing; called by metric.c.
+ * Johnson-Lindenstrauss Transforms", 2014). Calls nothing; called by metric.c and the access methods.
  */
 #include "compat.h"
 
@@ -15,18 +15,6 @@
 #define PLACES 8
 #define BLOCK (VDIST_PROJECTED_DIM / PLACES)
 
-/* The finaliser of MurmurHash3: every bit depends on every bit. Stored codes depend on it. */
-static inline uint64
-mix(uint64 h)
-{
-	h ^= h >> 33;
-	h *= UINT64CONST(0xff51afd7ed558ccd);
-	h ^= h >> 33;
-	h *= UINT64CONST(0xc4ceb9fe1a85ec53);
-	h ^= h >> 33;
-	return h;
-}
-
 void
 vdist_project(int n, const int32 *indices, const float *values, float *out)
 {
@@ -39,8 +27,8 @@ vdist_project(int n, const int32 *indices, const float *values, float *out)
 		float		x = values[i] * scale;
 		uint64		h[2];
 
-		h[0] = mix(2 * (uint64) (uint32) indices[i] + 1);
-		h[1] = mix(h[0] + 1);
+		h[0] = vdist_mix(2 * (uint64) (uint32) indices[i] + 1);
+		h[1] = vdist_mix(h[0] + 1);
 		for (int place = 0; place < PLACES; place++)
 		{
 			uint32		p = h[place / 4] >> (place % 4 * 16) & 0xFFFF;

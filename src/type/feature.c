@@ -35,18 +35,6 @@ hash_bytes64(const char *data, int len)
 	return h;
 }
 
-/* The finaliser of MurmurHash3, after which every bit depends on every bit. */
-static uint64
-mix(uint64 h)
-{
-	h ^= h >> 33;
-	h *= UINT64CONST(0xff51afd7ed558ccd);
-	h ^= h >> 33;
-	h *= UINT64CONST(0xc4ceb9fe1a85ec53);
-	h ^= h >> 33;
-	return h;
-}
-
 /*
  * feature_hash(features text[], weights real[], dims integer): each feature adds its weight, with
  * signs, to PLACES of dims elements, all chosen by its hash: so the inner product of two texts is
@@ -97,7 +85,7 @@ feature_hash(PG_FUNCTION_ARGS)
 					 errmsg("weight %g of a feature is not finite", weight)));
 		for (int place = 0; place < PLACES; place++)
 		{
-			uint64		p = mix(h + place);
+			uint64		p = vdist_mix(h + place);
 
 			sums[(p >> 1) % dims] += (p & 1) ? weight : -weight;
 		}

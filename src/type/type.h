@@ -236,4 +236,21 @@ extern void sparsevec_check_nnz(int nnz, int dim);
 /* Of the elements of x that are not zero; error when one is not finite or there are too many. */
 extern SparseVector *sparsevec_from_floats(int dim, const float *x);
 
+/* ---- feature.c ---- */
+
+/*
+ * The finaliser of MurmurHash3, after which every bit depends on every bit. Stored vectors and codes depend
+ * on it: it never changes.
+ */
+static inline uint64
+vdist_mix(uint64 h)
+{
+	h ^= h >> 33;
+	h *= UINT64CONST(0xff51afd7ed558ccd);
+	h ^= h >> 33;
+	h *= UINT64CONST(0xc4ceb9fe1a85ec53);
+	h ^= h >> 33;
+	return h;
+}
+
 #endif							/* VDIST_TYPE_H */

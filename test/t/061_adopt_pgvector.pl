@@ -187,7 +187,8 @@ sub same
 	is(sql("SELECT pg_relation_filenode('$_')"), $file{$_}, "$when: $_ was not rewritten") foreach @kept;
 	is(sql("SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM $_ t"), $contents{$_}, "$when: rows of $_") foreach @tables;
 	is(sql('SELECT md5(string_agg(t::text, $$,$$ ORDER BY k)) FROM means t'), $means, "$when: rows of a materialized view");
-	is(sql('SET ROLE reader; SELECT * FROM nearest'), "100\n101\n99", "$when: the view and its privileges");
+	# all lists: pgvector's ivfflat may have put neighbors into two of them
+	is(sql('SET ivfflat.probes = 5; SET ROLE reader; SELECT * FROM nearest'), "100\n101\n99", "$when: the view and its privileges");
 	is(sql('SET ROLE reader; SELECT id FROM near LIMIT 1'), 100, "$when: privileges of a column");
 	fails('SET ROLE reader; SELECT "the vector" FROM near', qr/permission denied/, "$when: of another column");
 	is(sql('SET ROLE reader; SELECT count(*) FROM means'), 10, "$when: privileges of a materialized view");
@@ -234,6 +235,13 @@ foreach my $how ('pg_cancel_backend', 'pg_terminate_backend', 'kill -9')
 	is(dump_of(), $before, "$how: all is as it was");
 }
 sql('DROP TABLE zz');
+
+# What PostgreSQL does not do stops it, too.
+sql('CREATE TABLE holder (c colors)');
+$before = dump_of();
+fails('SELECT * FROM vdist.adopt_pgvector()', qr/column "holder.c" uses its row type/, 'a column of a row type');
+is(dump_of(), $before, 'a column of a row type: all is as it was');
+sql('DROP TABLE holder');
 $before = dump_of();
 is(sql("SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM $_ t"), $contents{$_}, "after interruptions: rows of $_") foreach @tables;
 
