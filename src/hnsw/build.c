@@ -60,6 +60,9 @@ init_sample(const VdistIndexMetric *metric, const HnswOptions *options, HnswSamp
 	sample->range = 1.0f;
 	sample->bits = options->quantization;
 	sample->dim = metric->code_dim;
+	sample->wide = false;
+	sample->ncentres = 0;
+	sample->centres = NULL;
 }
 
 /* Sizes from the options and from a sample of the table, or those of a flat index. */
@@ -77,7 +80,8 @@ init_meta(Relation heap, Relation index, IndexInfo *info, VdistIndexMetric *metr
 		return;
 	}
 	metric->code_dim = sample->dim;
-	hnsw_layout(meta, metric, options.m, options.ef_construction, sample->bits);
+	hnsw_layout(meta, metric, options.m, options.ef_construction, sample->bits,
+				sample->ncentres);
 	meta->range = sample->range;
 }
 
@@ -135,7 +139,7 @@ begin_batch(HnswBuild *build)
 	batch->tids = palloc(sizeof(ItemPointerData) * batch->size);
 	batch->rows = palloc(build->row_size * batch->size);
 	batch->records = palloc(build->record_size * batch->size);
-	build->scratch_size = VDIST_QUANT_SCRATCH(dim) + dim + build->graph_dim;
+	build->scratch_size = HNSW_SCRATCH(dim) + dim + build->graph_dim;
 	batch->scratch = palloc(sizeof(float) * build->scratch_size * build->threads);
 }
 
@@ -171,7 +175,7 @@ encode_rows(void *arg, int thread, uint64_t from, uint64_t to)
 			row->hash = vdist_index_hash_floats(dim, x);
 		row->tid = batch->tids[i];
 		row->unordered = !vdist_metric_prepare((VdistMetric) build->meta.metric, dim, x, prepared);
-		vdist_quant_encode(&build->own, prepared, row->own, scratch);
+		hnsw_encode(&build->coding, prepared, row->own, scratch);
 		if (build->graph_dim > dim)
 			hnsw_lift(build->meta.range, dim, prepared, lifted);
 		vdist_graph_encode(build->graph, build->graph_dim > dim ? lifted : prepared,
@@ -358,12 +362,12 @@ build_threads(Relation heap)
  * files in both at about the same time.
  */
 static void
-create_graph(HnswBuild *build)
+create_graph(HnswBuild *build, bool wide)
 {
 	const HnswMeta *meta = &build->meta;
 	VdistGraphParams params = {0};
 	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
-	double		graph = meta->dim + 14 * meta->slots + 30;
+	double		graph = meta->dim * (wide ? sizeof(float) : 1) + 14 * meta->slots + 30;
 	double		share = graph / (graph + build->row_size);
 	Size		cache = Min(build->memory / 32, 256 * 1024);
 
@@ -380,6 +384,7 @@ create_graph(HnswBuild *build)
 	params.budget = build->memory * share;
 	params.mean = build->centre;
 	params.range = meta->range;
+	params.wide = wide;
 	params.file = graph_file;
 	params.interrupted = interrupted;
 	params.progress = progress;
@@ -414,15 +419,14 @@ static void
 begin_rows(HnswBuild *build, const HnswSample *sample)
 {
 	HnswMeta   *meta = &build->meta;
-	VdistQuantMetric metric = vdist_metric_quant((VdistMetric) meta->metric);
 
 	build->mean = sample->mean;
+	build->centres = sample->centres;
 	build->centre = sample->centre;
 	build->graph_dim = graph_dim((VdistMetric) meta->metric, meta->dim);
-	vdist_quant_init(&build->own, metric, meta->dim, meta->own_bits, build->mean, meta->range);
-	vdist_quant_init(&build->code, metric, meta->dim, meta->code_bits, build->mean, meta->range);
+	hnsw_codes_init(&build->coding, meta, build->mean, build->centres);
 	build->row_size = TYPEALIGN(sizeof(uint32), offsetof(HnswBuildRow, own) + meta->own_size);
-	create_graph(build);
+	create_graph(build, sample->wide);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PROGRESS_READ);
 	begin_batch(build);
 	hnsw_equal_begin(build);
@@ -531,7 +535,8 @@ decide(HnswBuild *build, const Rows *rows, HnswSample *sample)
 	init_sample(metric, &options, sample);
 	hnsw_sample_vectors(metric, n, x, sample);
 	metric->code_dim = sample->dim;
-	hnsw_layout(&build->meta, metric, options.m, options.ef_construction, sample->bits);
+	hnsw_layout(&build->meta, metric, options.m, options.ef_construction, sample->bits,
+				sample->ncentres);
 	build->meta.range = sample->range;
 	build->meta.crc = hnsw_meta_crc(&build->meta);
 	pfree(x);

@@ -37,6 +37,9 @@ typedef struct HnswSample
 	int			bits;			/* of the codes of neighbors */
 	int			dim;			/* of the vectors that codes are made of */
 	float	   *centre;			/* as many floats as graph_dim: of the graph */
+	bool		wide;			/* see VdistGraphParams */
+	int			ncentres;		/* 0: the mean is the only one */
+	float	   *centres;		/* HNSW_CENTRE_FLOATS each */
 } HnswSample;
 
 extern bool hnsw_sample(Relation heap, Relation index, IndexInfo *info,
@@ -80,9 +83,9 @@ typedef struct HnswBuild
 	Relation	index;
 	VdistIndexMetric metric;
 	HnswMeta	meta;
-	VdistQuant	own;
-	VdistQuant	code;
+	HnswCodes	coding;
 	float	   *mean;
+	const float *centres;
 	float	   *centre;			/* of the graph */
 	int			graph_dim;		/* components that the graph sees */
 	int			threads;

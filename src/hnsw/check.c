@@ -111,8 +111,8 @@ vdist_hnsw_info(PG_FUNCTION_ARGS)
 	int64		tids = 0;
 	int64		edges = 0;
 	TupleDesc	desc;
-	Datum		values[14];
-	bool		nulls[14] = {false};
+	Datum		values[15];
+	bool		nulls[15] = {false};
 	int			i = 0;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -155,6 +155,7 @@ vdist_hnsw_info(PG_FUNCTION_ARGS)
 	values[i++] = Int32GetDatum(meta.rows_per_page);
 	values[i++] = Int32GetDatum(meta.code_bits);
 	values[i++] = Int32GetDatum(meta.own_bits);
+	values[i++] = Int32GetDatum(Max(meta.ncentres, 1));
 	relation_close(index, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
@@ -346,8 +347,8 @@ row_code(Check *check, uint32 number, uint32 *hash)
 
 	if (found)
 	{
-		vdist_quant_recode(&insert->own, HnswRowOwn(&check->meta, row), &insert->code,
-						   insert->new_code, insert->search.scratch);
+		hnsw_recode(hnsw_codes(check->index, &check->meta), HnswRowOwn(&check->meta, row),
+					insert->new_code, insert->search.scratch);
 		*hash = hash_code(check, insert->new_code);
 	}
 	hnsw_read_unlock(&check->read);
@@ -380,7 +381,10 @@ check_edges(Check *check, uint32 number, uint32 *neighbors, uint32 *codes)
 	const HnswRow *row = hnsw_read(&check->read, check->index, &check->meta, number);
 	uint32		more = row->more;
 	int			n = row->nneighbors;
+	bool		valid = hnsw_code_valid(&check->meta, HnswRowOwn(&check->meta, row));
 
+	if (!valid)
+		problem(check, "the code of row %u is of a centre that does not exist", number);
 	if (HnswRowStateOf(row) != HNSW_ROW_LIVE)
 	{
 		n = 0;

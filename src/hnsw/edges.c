@@ -58,15 +58,14 @@ hnsw_slot_distances(HnswInsert *insert, const float *x, const VdistQuantQuery *q
 	const char *codes = HnswRowCodes(meta, row) + first * meta->code_size;
 
 	distance += first;
-	if (meta->metric != VDIST_METRIC_IP)
+	if (!hnsw_compare_decoded(meta))
 	{
 		vdist_quant_estimate(query, codes, meta->code_size, end - first, distance);
 		return;
 	}
-	/* the estimate is an inner product there, the graph is made by distances */
 	for (int i = 0; i < end - first; i++)
 	{
-		hnsw_decode(insert, &insert->code, codes + i * meta->code_size, insert->decoded);
+		hnsw_decode(insert, false, codes + i * meta->code_size, insert->decoded);
 		distance[i] = hnsw_code_distance(meta, x, insert->decoded);
 	}
 }
@@ -196,9 +195,13 @@ plan_edge(HnswInsert *insert, HnswEdges *edges, const HnswCandidate *owner, Edge
 	int			nkept;
 	int			slot;
 
-	if (meta->metric != VDIST_METRIC_IP)
-		vdist_quant_query_code(&insert->own, owner->own, &insert->code, search->own,
+	if (!hnsw_compare_decoded(meta))
+	{
+		const HnswCodes *codes = hnsw_codes(search->index, meta);
+
+		vdist_quant_query_code(&codes->own, owner->own, &codes->code, search->own,
 							   search->scratch);
+	}
 
 	row = hnsw_read(read, search->index, meta, owner->number);
 	n = row->nneighbors;

@@ -89,11 +89,13 @@ hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int e
 	search->ef = ef;
 	search->visit = visit;
 	search->visit_arg = visit_arg;
+	if (meta->ncentres > 0)
+		search->queries = hnsw_queries_new(meta->dim, meta->ncentres);
 	search->own = palloc(vdist_quant_query_size(meta->dim));
 	search->own_rest = palloc(vdist_quant_query_size(meta->dim));
 	search->code = palloc(vdist_quant_query_size(meta->dim));
 	search->x = palloc(sizeof(float) * meta->dim);
-	search->scratch = palloc(sizeof(float) * VDIST_QUANT_SCRATCH(meta->dim));
+	search->scratch = palloc(sizeof(float) * HNSW_SCRATCH(meta->dim));
 	search->pool = palloc(sizeof(uint64) * ef);
 	search->ranked_shift = 32 - 10;
 	while (search->ranked_shift > 32 - 16 && (1 << (32 - search->ranked_shift)) < ef * meta->slots)
@@ -102,6 +104,20 @@ hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int e
 	search->read.buffer = InvalidBuffer;
 	if (meta->span > 1)
 		search->read.copy = palloc(meta->row_size);
+}
+
+/* Keep a routing row, by a key of its place, if it is among the ENTRIES nearest; returns how many there are. */
+static inline int
+keep_nearest(uint64 *nearest, int n, uint64 key)
+{
+	int			at;
+
+	if (n == ENTRIES && key >= nearest[n - 1])
+		return n;
+	for (at = n < ENTRIES ? n++ : n - 1; at > 0 && nearest[at - 1] > key; at--)
+		nearest[at] = nearest[at - 1];
+	nearest[at] = key;
+	return n;
 }
 
 /*
@@ -121,19 +137,46 @@ rank_routing(HnswSearch *search, const HnswCache *cache, int first, int end, int
 		vdist_quant_estimate(search->code, cache->routing_codes + first * stride, stride * step,
 							 count, search->estimates);
 		for (int i = 0; i < count; i++)
-		{
-			uint64		key = hnsw_key(search->estimates[i], first + i * step);
-			int			at;
-
-			if (n == ENTRIES && key >= nearest[n - 1])
-				continue;
-			for (at = n < ENTRIES ? n++ : n - 1; at > 0 && nearest[at - 1] > key; at--)
-				nearest[at] = nearest[at - 1];
-			nearest[at] = key;
-		}
+			n = keep_nearest(nearest, n, hnsw_key(search->estimates[i], first + i * step));
 		first += count * step;
 	}
 	return n;
+}
+
+/* Rank the routing rows of near centres. */
+static int
+rank_near_routing(HnswSearch *search, const HnswCache *cache, uint64 *nearest)
+{
+	uint32	   *places = palloc(sizeof(uint32) * Max(cache->nrouting, 1));
+	int			count = hnsw_queries_entries(search->queries, cache, ENTRIES, places);
+	int			n = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		float		distance;
+
+		hnsw_queries_estimate(search->queries, &cache->codes, cache->routing_codes +
+							  places[i] * (Size) search->meta.code_size, NULL, 1, &distance);
+		n = keep_nearest(nearest, n, hnsw_key(distance, places[i]));
+	}
+	pfree(places);
+	return n;
+}
+
+/* Estimated distances of a row's first n neighbors, or of those at the places which[0..n-1]. */
+void
+hnsw_estimate(HnswSearch *search, const HnswRow *row, const uint16 *which, int n, float *distance)
+{
+	const HnswMeta *meta = &search->meta;
+	const char *codes = HnswRowCodes(meta, row);
+
+	if (unlikely(search->queries != NULL))
+		hnsw_queries_estimate(search->queries, hnsw_codes(search->index, meta), codes, which, n,
+							  distance);
+	else if (which != NULL)
+		vdist_quant_estimate_list(search->code, codes, meta->code_size, which, n, distance);
+	else
+		vdist_quant_estimate(search->code, codes, meta->code_size, n, distance);
 }
 
 /*
@@ -148,13 +191,18 @@ hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 	int			n = 0;
 
 	memcpy(search->x, x, sizeof(float) * search->meta.dim);
-	vdist_quant_query_fine(&cache->own, &cache->code, x, search->own, search->own_rest,
-						   search->code, search->scratch);
+	if (search->queries != NULL)
+		hnsw_queries_set(search->queries, &cache->codes, x);
+	else
+		vdist_quant_query_fine(&cache->codes.own, &cache->codes.code, x, search->own,
+							   search->own_rest, search->code, search->scratch);
 
 	search->npool = 0;
 	search->hops = 0;
 	memset(search->ranked, 0xFF, sizeof(uint32) << (32 - search->ranked_shift));
-	if (cache->nrouting <= ROUTING_ALL)
+	if (search->queries != NULL)
+		n = rank_near_routing(search, cache, nearest);
+	else if (cache->nrouting <= ROUTING_ALL)
 		n = rank_routing(search, cache, 0, cache->nrouting, 1, nearest, n);
 	else
 	{
@@ -226,8 +274,7 @@ hnsw_search_run(HnswSearch *search)
 			search->visit(search, number, row);
 
 			n = pick_new(search, row);
-			vdist_quant_estimate_list(search->code, HnswRowCodes(meta, row), meta->code_size,
-									  search->which, n, search->estimates);
+			hnsw_estimate(search, row, search->which, n, search->estimates);
 			bound = search->npool < search->ef ? PG_UINT64_MAX : search->pool[search->ef - 1];
 			for (int i = 0; i < n; i++)
 			{
@@ -251,10 +298,17 @@ hnsw_search_run(HnswSearch *search)
 	hnsw_read_end(&search->read);
 }
 
-/* The estimated distance of a row by its own code. */
+/* The estimated distance of a row by its own code, and the standard deviation of its error. */
 float
-hnsw_own_distance(const HnswSearch *search, const HnswRow *row)
+hnsw_own_distance(HnswSearch *search, const HnswRow *row, float *error)
 {
-	return vdist_quant_estimate_fine(search->own, search->own_rest,
-									 HnswRowOwn(&search->meta, row));
+	const char *own = HnswRowOwn(&search->meta, row);
+	float		distance;
+
+	if (search->queries != NULL)
+		return hnsw_queries_own(search->queries, hnsw_codes(search->index, &search->meta), own,
+								error);
+	distance = vdist_quant_estimate_fine(search->own, search->own_rest, own);
+	*error = vdist_quant_error(search->own, own, distance);
+	return distance;
 }

@@ -23,7 +23,7 @@
 /* ---- layout ---- */
 
 #define HNSW_MAGIC 0x57534E48
-#define HNSW_VERSION 1
+#define HNSW_VERSION 2			/* of indexes with several centres, others are of version 1 */
 #define HNSW_META_BLOCK 0
 #define HNSW_MEAN_BLOCK 1
 
@@ -41,11 +41,12 @@
 #define HNSW_MAX_EF_SEARCH 10000
 #define HNSW_MAX_SLOTS 255
 #define HNSW_MAX_ROUTING 1024
+#define HNSW_MAX_CENTRES 1024
 
 typedef enum HnswPageKind
 {
 	HNSW_PAGE_META = 1,
-	HNSW_PAGE_MEAN,				/* float[]: the centre of all codes */
+	HNSW_PAGE_MEAN,				/* float[]: the centre of all codes, or centres */
 	HNSW_PAGE_ROUTING,			/* where searches begin */
 	HNSW_PAGE_GRAPH,			/* rows, or the beginning of one wide row */
 	HNSW_PAGE_REST,				/* a further page of a wide row */
@@ -86,11 +87,17 @@ typedef struct HnswMeta
 	uint32		routing_block;	/* first routing page; InvalidBlockNumber before the first row */
 	uint32		routing_count;
 	uint32		routing_version;	/* changes when the routing rows do */
+	uint32		ncentres;		/* 0: the mean is the only one. A constant like crc_centres */
+	uint32		centre_block;	/* where they begin, on adjacent pages */
+	pg_crc32c	crc_centres;	/* of these two */
 } HnswMeta;
 
 /* Has the index no graph yet? Then a row's own code is the vector itself. */
 #define HnswIsFlat(meta) ((meta)->slots == 0)
 #define HnswRowKind(meta) (HnswIsFlat(meta) ? HNSW_PAGE_FLAT : HNSW_PAGE_GRAPH)
+
+/* Floats of a centre: its components, rotated but for L1, and L1's range. */
+#define HNSW_CENTRE_FLOATS(dim) ((dim) + 1)
 
 #define HnswPageMeta(page) ((HnswMeta *) ((char *) (page) + HNSW_PAGE_START))
 
@@ -208,16 +215,27 @@ typedef struct HnswHints
 	int			trust;			/* positive: other blocks were where that said */
 } HnswHints;
 
+/* How vectors become codes (code.c). */
+typedef struct HnswCodes
+{
+	VdistQuant	own;			/* about the mean; with several centres, as if that was 0 */
+	VdistQuant	code;
+	int			ncentres;		/* 0: the mean is the only one */
+	const float *centres;		/* HNSW_CENTRE_FLOATS each */
+} HnswCodes;
+
+typedef struct HnswQueries HnswQueries; /* code.c */
+
 /* What a backend remembers of an index: one chunk in rd_amcache, gone after any invalidation. */
 typedef struct HnswCache
 {
 	HnswMeta	meta;
-	VdistQuant	own;
-	VdistQuant	code;
+	HnswCodes	codes;
 	int			nrouting;
 	uint32	   *routing;		/* row numbers */
 	char	   *routing_codes;
 	float	   *mean;
+	float	   *centres;
 	HnswHints	hints;
 	BlockNumber nhints;			/* blocks that hints have room for */
 	HnswHints	heap_hints;		/* the same of the table, by block & heap_mask */
@@ -290,6 +308,7 @@ typedef struct HnswSearch
 	VdistQuantQuery *own;		/* the vector against own codes */
 	VdistQuantQuery *own_rest;	/* what rounding took from own */
 	VdistQuantQuery *code;		/* the vector against neighbors' codes */
+	HnswQueries *queries;		/* in place of these two, of an index with several centres */
 	int			ef;
 	HnswVisit	visit;			/* called for every row, its page locked */
 	void	   *visit_arg;
@@ -328,16 +347,13 @@ typedef struct HnswInsert
 	HnswSearch	search;
 	VdistIndexMetric metric;
 	HnswMeta	meta;
-	VdistQuant	own;
-	VdistQuant	code;
-	float	   *mean;
 	MemoryContext row_context;	/* reset for every row */
 
 	HnswRow    *image;			/* the new row */
 	char	   *new_code;		/* its code as a neighbor */
 	float	   *x;				/* its own code, decoded */
 	float	   *decoded;		/* scratch */
-	float	   *rotated_mean;
+	float	   *rotated_mean;	/* what to add to a decoded code for inner products */
 	uint32		equal;			/* a row of an equal vector, or HNSW_NO_ROW */
 	HnswCandidate *candidates;
 	int			ncandidates;
@@ -358,7 +374,7 @@ hnsw_decoded_dim(const HnswMeta *meta)
 /* ---- layout.c ---- */
 
 extern void hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m,
-						int ef_construction, int code_bits);
+						int ef_construction, int code_bits, int ncentres);
 extern void hnsw_layout_flat(HnswMeta *meta, const VdistIndexMetric *metric, int m,
 							 int ef_construction);
 extern void hnsw_page_init(Page page, HnswPageKind kind);
@@ -367,12 +383,49 @@ extern bool hnsw_page_is(Page page, HnswPageKind kind);
 extern void hnsw_page_check(Relation index, Buffer buffer, HnswPageKind kind);
 extern void hnsw_meta_check(Relation index, const HnswMeta *meta);
 extern pg_crc32c hnsw_meta_crc(const HnswMeta *meta);
+extern pg_crc32c hnsw_centres_crc(const HnswMeta *meta);
 extern const HnswCache *hnsw_cache(Relation index);
 
 extern uint32 hnsw_row_new(Relation index, const HnswMeta *meta, const HnswRow *image);
 extern void hnsw_space_found(Relation index, BlockNumber block);
 extern bool hnsw_page_unused(const HnswMeta *meta, Page page);
 extern bool hnsw_has_room(Relation index);
+
+/* ---- code.c ---- */
+
+/* Floats of scratch space that making a code needs. */
+#define HNSW_SCRATCH(dim) (VDIST_QUANT_SCRATCH(dim) + (dim))
+
+extern Size hnsw_code_size(const HnswMeta *meta, int bits);
+extern void hnsw_codes_init(HnswCodes *codes, const HnswMeta *meta, const float *mean,
+							const float *centres);
+extern const HnswCodes *hnsw_codes(Relation index, const HnswMeta *meta);
+extern void hnsw_encode(const HnswCodes *codes, const float *x, char *own, float *scratch);
+extern void hnsw_recode(const HnswCodes *codes, const char *own, char *code, float *scratch);
+extern void hnsw_decode_code(const HnswCodes *codes, const VdistQuant *quant, const char *code,
+							 float *x);
+
+/* The number that the codes of an index with several centres begin with. */
+static inline uint16
+hnsw_code_centre(const char *code)
+{
+	uint16		number;
+
+	memcpy(&number, code, sizeof(number));
+	return number;
+}
+
+extern bool hnsw_code_valid(const HnswMeta *meta, const char *code);
+
+extern HnswQueries *hnsw_queries_new(int dim, int ncentres);
+extern void hnsw_queries_set(HnswQueries *queries, const HnswCodes *codes, const float *x);
+extern int	hnsw_queries_entries(HnswQueries *queries, const HnswCache *cache, int enough,
+								 uint32 *places);
+extern void hnsw_queries_estimate(HnswQueries *queries, const HnswCodes *codes,
+								  const char *first, const uint16 *which, int n,
+								  float *distance);
+extern float hnsw_queries_own(HnswQueries *queries, const HnswCodes *codes, const char *own,
+							  float *error);
 
 /* ---- write.c ---- */
 
@@ -419,7 +472,9 @@ extern void hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta 
 							 HnswVisit visit, void *visit_arg);
 extern void hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x);
 extern void hnsw_search_run(HnswSearch *search);
-extern float hnsw_own_distance(const HnswSearch *search, const HnswRow *row);
+extern void hnsw_estimate(HnswSearch *search, const HnswRow *row, const uint16 *which, int n,
+						  float *distance);
+extern float hnsw_own_distance(HnswSearch *search, const HnswRow *row, float *error);
 
 /* ---- repair.c ---- */
 
@@ -432,8 +487,8 @@ extern uint8 *hnsw_reach(Relation index, uint64 *nrows);
 /* ---- insert.c ---- */
 
 extern HnswInsert *hnsw_insert_begin(Relation index);
-extern void hnsw_decode(const HnswInsert *insert, const VdistQuant *quant, const char *code,
-						float *x);
+extern void hnsw_decode(const HnswInsert *insert, bool own, const char *code, float *x);
+extern bool hnsw_compare_decoded(const HnswMeta *meta);
 extern bool hnsw_is_equal(const HnswInsert *insert, const HnswRow *row);
 extern void hnsw_own_code(HnswInsert *insert, const float *x, const float *prepared, char *own);
 extern const float *hnsw_make_image(HnswInsert *insert, Datum value, ItemPointer tid);

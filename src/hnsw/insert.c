@@ -29,18 +29,29 @@ hnsw_code_distance(const HnswMeta *meta, const float *a, const float *b)
 	return vdist_kernel->l2_squared(hnsw_decoded_dim(meta), a, b);
 }
 
-/* Decode a code to what the graph sees; x has hnsw_decoded_dim components. */
+/* Decode an own code, or a neighbor's, to what the graph sees; x has hnsw_decoded_dim components. */
 void
-hnsw_decode(const HnswInsert *insert, const VdistQuant *quant, const char *code, float *x)
+hnsw_decode(const HnswInsert *insert, bool own, const char *code, float *x)
 {
 	const HnswMeta *meta = &insert->meta;
+	const HnswCodes *codes = hnsw_codes(insert->search.index, meta);
 
-	vdist_quant_decode(quant, code, x);
+	hnsw_decode_code(codes, own ? &codes->own : &codes->code, code, x);
 	if (meta->metric != VDIST_METRIC_IP)
 		return;
-	for (int i = 0; i < meta->dim; i++)
+	for (int i = 0; i < meta->dim && meta->ncentres == 0; i++)
 		x[i] += insert->rotated_mean[i];
 	hnsw_lift(meta->range, meta->dim, x, x);
+}
+
+/*
+ * Do distances between codes take decoding both? With inner products the estimate is a product, while
+ * the graph is made by distances; and a query made of a code is for codes of its own centre alone.
+ */
+bool
+hnsw_compare_decoded(const HnswMeta *meta)
+{
+	return meta->metric == VDIST_METRIC_IP || meta->ncentres > 0;
 }
 
 /* Is it a live row of the same vector as insert->image? */
@@ -231,7 +242,7 @@ hnsw_choose_neighbors(HnswInsert *insert)
 		HnswCandidate *candidate = &insert->candidates[i];
 
 		candidate->x = palloc(sizeof(float) * hnsw_decoded_dim(meta));
-		hnsw_decode(insert, &insert->own, candidate->own, candidate->x);
+		hnsw_decode(insert, true, candidate->own, candidate->x);
 		candidate->distance = hnsw_code_distance(meta, insert->x, candidate->x);
 	}
 	qsort(insert->candidates, insert->ncandidates, sizeof(HnswCandidate), compare_candidates);
@@ -255,8 +266,8 @@ hnsw_choose_neighbors(HnswInsert *insert)
 	for (int i = 0; i < n; i++)
 	{
 		image->neighbors[i] = chosen[i]->number;
-		vdist_quant_recode(&insert->own, chosen[i]->own, &insert->code, codes + i * meta->code_size,
-						   insert->search.scratch);
+		hnsw_recode(hnsw_codes(insert->search.index, meta), chosen[i]->own,
+					codes + i * meta->code_size, insert->search.scratch);
 	}
 }
 
@@ -342,21 +353,15 @@ hnsw_insert_begin(Relation index)
 	cache = hnsw_cache(index);
 	insert->meta = cache->meta;
 	vdist_index_set_dim(index, &insert->metric, insert->meta.dim);
-	insert->own = cache->own;
-	insert->code = cache->code;
-	insert->mean = palloc(sizeof(float) * insert->meta.dim);
-	memcpy(insert->mean, cache->mean, sizeof(float) * insert->meta.dim);
-	insert->own.mean = insert->mean;
-	insert->code.mean = insert->mean;
+	insert->rotated_mean = palloc(sizeof(float) * insert->meta.dim);
+	memcpy(insert->rotated_mean, cache->mean, sizeof(float) * insert->meta.dim);
+	vdist_quant_rotate(insert->meta.dim, insert->rotated_mean);
 	hnsw_search_init(&insert->search, index, &insert->meta,
 					 Max(insert->meta.ef_construction, EF_UNCHANGED), collect, insert);
 	insert->image = palloc(insert->meta.row_size);
 	insert->new_code = palloc(insert->meta.code_size);
 	insert->x = palloc(sizeof(float) * hnsw_decoded_dim(&insert->meta));
 	insert->decoded = palloc(sizeof(float) * hnsw_decoded_dim(&insert->meta));
-	insert->rotated_mean = palloc(sizeof(float) * insert->meta.dim);
-	memcpy(insert->rotated_mean, insert->mean, sizeof(float) * insert->meta.dim);
-	vdist_quant_rotate(insert->meta.dim, insert->rotated_mean);
 	insert->size = 2 * insert->search.ef;
 	insert->candidates = palloc(sizeof(HnswCandidate) * insert->size);
 	insert->chosen = palloc(sizeof(HnswCandidate *) * insert->meta.slots);
@@ -382,7 +387,8 @@ hnsw_own_code(HnswInsert *insert, const float *x, const float *prepared, char *o
 	if (HnswIsFlat(&insert->meta))
 		memcpy(own, x, insert->meta.own_size);
 	else
-		vdist_quant_encode(&insert->own, prepared, own, insert->search.scratch);
+		hnsw_encode(hnsw_codes(insert->search.index, &insert->meta), prepared, own,
+					insert->search.scratch);
 }
 
 /*
@@ -425,9 +431,9 @@ insert_row(HnswInsert *insert, const float *x, ItemPointer tid, bool unchanged)
 	uint32		number;
 	HnswEdges  *edges;
 
-	vdist_quant_recode(&insert->own, HnswRowOwn(meta, image), &insert->code, insert->new_code,
-					   insert->search.scratch);
-	hnsw_decode(insert, &insert->own, HnswRowOwn(meta, image), insert->x);
+	hnsw_recode(hnsw_codes(index, meta), HnswRowOwn(meta, image), insert->new_code,
+				insert->search.scratch);
+	hnsw_decode(insert, true, HnswRowOwn(meta, image), insert->x);
 
 	insert->equal = HNSW_NO_ROW;
 	if (unchanged)

@@ -23,11 +23,8 @@
 static Size
 row_size(const HnswMeta *meta, int own_bits, int slots)
 {
-	VdistQuantMetric metric = vdist_metric_quant((VdistMetric) meta->metric);
-
-	return offsetof(HnswRow, neighbors) +
-		vdist_quant_code_size(metric, meta->dim, own_bits) +
-		slots * (sizeof(uint32) + vdist_quant_code_size(metric, meta->dim, meta->code_bits));
+	return offsetof(HnswRow, neighbors) + hnsw_code_size(meta, own_bits) +
+		slots * (sizeof(uint32) + hnsw_code_size(meta, meta->code_bits));
 }
 
 /* What does not depend on codes. */
@@ -36,7 +33,7 @@ init_meta(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_construc
 {
 	memset(meta, 0, sizeof(*meta));
 	meta->magic = HNSW_MAGIC;
-	meta->version = HNSW_VERSION;
+	meta->version = 1;
 	meta->metric = metric->code_metric;
 	meta->dim = metric->code_dim;
 	meta->m = m;
@@ -54,13 +51,14 @@ init_meta(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_construc
  */
 void
 hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_construction,
-			int code_bits)
+			int code_bits, int ncentres)
 {
-	VdistQuantMetric quant = vdist_metric_quant(metric->code_metric);
 	Size		size;
 	Size		room;
 
 	init_meta(meta, metric, m, ef_construction);
+	meta->version = ncentres > 0 ? HNSW_VERSION : 1;
+	meta->ncentres = ncentres;
 	meta->code_bits = code_bits;
 	meta->own_bits = metric->projected ? Max(code_bits, PROJECTED_OWN_BITS) : 8;
 	meta->slots = metric->projected ? PROJECTED_SLOTS(m) : 2 * m;
@@ -84,8 +82,8 @@ hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_constr
 		   row_size(meta, meta->own_bits, meta->slots + 1) <= room)
 		meta->slots++;
 	meta->row_size = TYPEALIGN(4, row_size(meta, meta->own_bits, meta->slots));
-	meta->own_size = vdist_quant_code_size(quant, meta->dim, meta->own_bits);
-	meta->code_size = vdist_quant_code_size(quant, meta->dim, code_bits);
+	meta->own_size = hnsw_code_size(meta, meta->own_bits);
+	meta->code_size = hnsw_code_size(meta, code_bits);
 }
 
 /* The same for an index that has no graph yet. */
@@ -111,13 +109,24 @@ hnsw_meta_crc(const HnswMeta *meta)
 	return crc;
 }
 
+pg_crc32c
+hnsw_centres_crc(const HnswMeta *meta)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, &meta->ncentres, offsetof(HnswMeta, crc_centres) - offsetof(HnswMeta, ncentres));
+	FIN_CRC32C(crc);
+	return crc;
+}
+
 void
 hnsw_page_init(Page page, HnswPageKind kind)
 {
 	PageInit(page, BLCKSZ, sizeof(HnswSpecial));
 	HnswPageSpecial(page)->magic = HNSW_MAGIC;
 	HnswPageSpecial(page)->kind = kind;
-	HnswPageSpecial(page)->version = HNSW_VERSION;
+	HnswPageSpecial(page)->version = 1;
 	if (kind != HNSW_PAGE_GRAPH && kind != HNSW_PAGE_FLAT)
 		((PageHeader) page)->pd_lower = HNSW_PAGE_START + HNSW_PAGE_ROOM;
 }
@@ -152,17 +161,20 @@ hnsw_page_check(Relation index, Buffer buffer, HnswPageKind kind)
 void
 hnsw_meta_check(Relation index, const HnswMeta *meta)
 {
-	if (unlikely(meta->magic != HNSW_MAGIC || meta->crc != hnsw_meta_crc(meta)))
+	/* what is checked lies elsewhere in another version */
+	if (unlikely(meta->magic == HNSW_MAGIC &&
+				 (meta->version < 1 || meta->version > HNSW_VERSION)))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("index \"%s\" has format version %u, this vdist reads versions 1 to %u",
+						RelationGetRelationName(index), meta->version, HNSW_VERSION),
+				 errhint("Please REINDEX it.")));
+	if (unlikely(meta->magic != HNSW_MAGIC || meta->crc != hnsw_meta_crc(meta) ||
+				 (meta->version > 1 && meta->crc_centres != hnsw_centres_crc(meta))))
 		ereport(ERROR,
 				(errcode(ERRCODE_INDEX_CORRUPTED),
 				 errmsg("index \"%s\" has a corrupted metapage at block %u",
 						RelationGetRelationName(index), HNSW_META_BLOCK),
-				 errhint("Please REINDEX it.")));
-	if (unlikely(meta->version != HNSW_VERSION))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("index \"%s\" has format version %u, this vdist reads version %u",
-						RelationGetRelationName(index), meta->version, HNSW_VERSION),
 				 errhint("Please REINDEX it.")));
 }
 
@@ -177,14 +189,14 @@ read_meta(Relation index, HnswMeta *meta)
 	UnlockReleaseBuffer(buffer);
 }
 
-/* Copy the mean, which lies on consecutive pages behind the metapage. */
+/* Copy floats that lie on consecutive pages: the mean, behind the metapage, or the centres. */
 static void
-read_mean(Relation index, const HnswMeta *meta, float *mean)
+read_floats(Relation index, BlockNumber block, Size n, float *out)
 {
-	Size		left = sizeof(float) * meta->dim;
-	char	   *to = (char *) mean;
+	Size		left = sizeof(float) * n;
+	char	   *to = (char *) out;
 
-	for (BlockNumber block = HNSW_MEAN_BLOCK; left > 0; block++)
+	for (; left > 0; block++)
 	{
 		Buffer		buffer = ReadBuffer(index, block);
 		Size		part = Min(left, HNSW_PAGE_ROOM);
@@ -246,11 +258,13 @@ hnsw_cache(Relation index)
 	Size		rows;
 	Size		codes;
 	Size		mean;
+	Size		centres;
+	Size		centres_size;
 	Size		hints;
 	Size		heap_hints;
 	Size		nhints;
 	Size		heap_nhints = 1024;
-	VdistQuantMetric metric;
+	float	   *old = NULL;
 
 	read_meta(index, &meta);
 	if (cache != NULL && cache->meta.crc == meta.crc &&
@@ -262,6 +276,17 @@ hnsw_cache(Relation index)
 	nhints = RelationGetNumberOfBlocks(index);
 	if (meta.routing_count > (uint64) nhints * meta.rows_per_page)
 		hnsw_page_corrupted(index, HNSW_META_BLOCK);
+	centres_size = sizeof(float) * HNSW_CENTRE_FLOATS(meta.dim) * (Size) meta.ncentres;
+
+	/*
+	 * where only the routing rows changed, the centres, which are the larger part, are as they
+	 * were
+	 */
+	if (cache != NULL && cache->meta.crc == meta.crc && centres_size > 0)
+	{
+		old = palloc_extended(centres_size, MCXT_ALLOC_HUGE);
+		memcpy(old, cache->centres, centres_size);
+	}
 	if (cache != NULL)
 	{
 		index->rd_amcache = NULL;
@@ -269,7 +294,8 @@ hnsw_cache(Relation index)
 	}
 
 	mean = MAXALIGN(sizeof(HnswCache));
-	rows = mean + MAXALIGN(sizeof(float) * meta.dim);
+	centres = mean + MAXALIGN(sizeof(float) * meta.dim);
+	rows = centres + MAXALIGN(centres_size);
 	codes = rows + MAXALIGN(sizeof(uint32) * (Size) meta.routing_count);
 	hints = codes + MAXALIGN(meta.code_size * (Size) meta.routing_count);
 	nhints += nhints / 4;
@@ -287,18 +313,21 @@ hnsw_cache(Relation index)
 	cache->heap_mask = heap_nhints - 1;
 	memset((char *) cache + hints, 0, heap_hints - hints + sizeof(Buffer) * heap_nhints);
 	cache->mean = (float *) ((char *) cache + mean);
+	cache->centres = (float *) ((char *) cache + centres);
 	cache->routing = (uint32 *) ((char *) cache + rows);
 	cache->routing_codes = (char *) cache + codes;
-	read_mean(index, &meta, cache->mean);
+	read_floats(index, HNSW_MEAN_BLOCK, meta.dim, cache->mean);
+	if (old != NULL)
+	{
+		memcpy(cache->centres, old, centres_size);
+		pfree(old);
+	}
+	else if (centres_size > 0)
+		read_floats(index, meta.centre_block, centres_size / sizeof(float), cache->centres);
 	cache->nrouting = read_routing(index, &meta, meta.routing_count, cache->routing,
 								   cache->routing_codes);
-	metric = vdist_metric_quant((VdistMetric) meta.metric);
 	if (!HnswIsFlat(&meta))
-	{
-		vdist_quant_init(&cache->own, metric, meta.dim, meta.own_bits, cache->mean, meta.range);
-		vdist_quant_init(&cache->code, metric, meta.dim, meta.code_bits, cache->mean,
-						 meta.range);
-	}
+		hnsw_codes_init(&cache->codes, &meta, cache->mean, cache->centres);
 	index->rd_amcache = cache;
 	return cache;
 }

@@ -357,11 +357,11 @@ recode(void *arg, int thread, uint64_t from, uint64_t to)
 {
 	const Recode *recode = arg;
 	const HnswBuild *build = recode->build;
-	float	   *scratch = recode->scratch + thread * VDIST_QUANT_SCRATCH(build->meta.dim);
+	float	   *scratch = recode->scratch + thread * HNSW_SCRATCH(build->meta.dim);
 
 	for (uint64_t i = from; i < to; i++)
-		vdist_quant_recode(&build->own, recode->own + i * build->meta.own_size, &build->code,
-						   recode->codes + i * build->meta.code_size, scratch);
+		hnsw_recode(&build->coding, recode->own + i * build->meta.own_size,
+					recode->codes + i * build->meta.code_size, scratch);
 	return true;
 }
 
@@ -376,7 +376,7 @@ make_codes(HnswBuild *build)
 	char	   *codes = palloc(batch * meta->code_size);
 	Recode		arg = {build, own, codes};
 
-	arg.scratch = palloc(sizeof(float) * VDIST_QUANT_SCRATCH(meta->dim) * build->threads);
+	arg.scratch = palloc(sizeof(float) * HNSW_SCRATCH(meta->dim) * build->threads);
 	build->codes = hnsw_spool_begin(meta->code_size, build->memory / 8 * 3, build->memory / 8 * 3);
 	for (int64 p = 0; p < build->n; p += batch)
 	{
@@ -398,13 +398,42 @@ make_codes(HnswBuild *build)
 	pfree(arg.scratch);
 }
 
+/*
+ * The positions of the rows that become routing rows: the graph's entries and, so that a search finds its
+ * way to every crowd, the first row of each centre.
+ */
+static uint32 *
+routing_positions(HnswBuild *build, int *count)
+{
+	const HnswMeta *meta = &build->meta;
+	const uint32_t *entries;
+	int			n = vdist_graph_entries(build->graph, &entries);
+	uint32	   *positions = MemoryContextAllocHuge(CurrentMemoryContext,
+												   sizeof(uint32) * ((Size) n + meta->ncentres + 1));
+	bool	   *found = palloc0(sizeof(bool) * (meta->ncentres + 1));
+
+	memcpy(positions, entries, sizeof(uint32) * n);
+	for (int i = 0; i < n && meta->ncentres > 0; i++)
+		found[hnsw_code_centre(hnsw_spool_get(build->codes, positions[i]))] = true;
+	for (int64 p = 0; p < build->n && meta->ncentres > 0; p++)
+	{
+		uint16		centre = hnsw_code_centre(hnsw_spool_get(build->codes, p));
+
+		if (!found[centre])
+			positions[n++] = p;
+		found[centre] = true;
+	}
+	*count = n;
+	return positions;
+}
+
 static void
 write_routing(Writer *writer)
 {
 	HnswBuild  *build = writer->build;
 	const HnswMeta *meta = &build->meta;
-	const uint32_t *entries;
-	int			n = vdist_graph_entries(build->graph, &entries);
+	int			n;
+	uint32	   *entries = routing_positions(build, &n);
 	Size		entry = sizeof(uint32) + meta->code_size;
 	int			room = (HNSW_PAGE_ROOM - sizeof(HnswRouting)) / entry;
 	BlockNumber next = InvalidBlockNumber;
@@ -436,6 +465,31 @@ write_routing(Writer *writer)
 	writer->nrouting = n;
 }
 
+/* Several centres lie on adjacent pages: nobody else appends any now. */
+static void
+write_centres(Writer *writer)
+{
+	HnswBuild  *build = writer->build;
+	HnswMeta   *meta = &build->meta;
+	Size		size = sizeof(float) * HNSW_CENTRE_FLOATS(meta->dim) * (Size) meta->ncentres;
+	BlockNumber block = RelationGetNumberOfBlocks(build->index);
+
+	if (meta->ncentres == 0)
+		return;
+	meta->centre_block = block;
+	meta->crc_centres = hnsw_centres_crc(meta);
+	for (Size done = 0; done < size; done += HNSW_PAGE_ROOM)
+	{
+		Buffer		buffer = append_page(build->index, MAIN_FORKNUM, HNSW_PAGE_MEAN);
+
+		if (BufferGetBlockNumber(buffer) != block++)
+			elog(ERROR, "centres got to block %u", BufferGetBlockNumber(buffer));
+		memcpy((char *) BufferGetPage(buffer) + HNSW_PAGE_START,
+			   (const char *) build->centres + done, Min(size - done, HNSW_PAGE_ROOM));
+		finish_page(writer, buffer);
+	}
+}
+
 /* Everything but the first pages. */
 static void
 write_graph(Writer *writer)
@@ -458,21 +512,22 @@ hnsw_write_pages(HnswBuild *build)
 {
 	Relation	index = build->index;
 	Writer		writer = {build};
+	Buffer		buffer;
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PROGRESS_WRITE);
 	hnsw_write_head(index, MAIN_FORKNUM, &build->meta, build->mean);
+	write_centres(&writer);
 	if (build->n > 0)
 	{
-		Buffer		buffer;
-
 		write_graph(&writer);
-		buffer = ReadBuffer(index, HNSW_META_BLOCK);
-		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		HnswPageMeta(BufferGetPage(buffer))->routing_block = writer.routing;
-		HnswPageMeta(BufferGetPage(buffer))->routing_count = writer.nrouting;
-		MarkBufferDirty(buffer);
-		UnlockReleaseBuffer(buffer);
+		build->meta.routing_block = writer.routing;
+		build->meta.routing_count = writer.nrouting;
 	}
+	buffer = ReadBuffer(index, HNSW_META_BLOCK);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	*HnswPageMeta(BufferGetPage(buffer)) = build->meta;
+	MarkBufferDirty(buffer);
+	UnlockReleaseBuffer(buffer);
 	if (RelationNeedsWAL(index))
 		log_newpage_range(index, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(index), true);
 }
@@ -496,9 +551,12 @@ replace_page(Relation index, BlockNumber block, HnswPageKind kind, const void *c
 	UnlockReleaseBuffer(buffer);
 }
 
-/* Pages of a graph that was not finished before a crash: nothing leads there, but they look like it. */
+/*
+ * Pages of a graph that was not finished before a crash, behind those of the mean: nothing leads there, but
+ * they look like it.
+ */
 static void
-remove_leftovers(Relation index)
+remove_leftovers(Relation index, BlockNumber mean_end)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
 
@@ -509,7 +567,8 @@ remove_leftovers(Relation index)
 		bool		left;
 
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		left = hnsw_page_is(page, HNSW_PAGE_GRAPH) || hnsw_page_is(page, HNSW_PAGE_ROUTING);
+		left = hnsw_page_is(page, HNSW_PAGE_GRAPH) || hnsw_page_is(page, HNSW_PAGE_ROUTING) ||
+			(hnsw_page_is(page, HNSW_PAGE_MEAN) && block >= mean_end);
 		UnlockReleaseBuffer(buffer);
 		if (left)
 			replace_page(index, block, HNSW_PAGE_FLAT, NULL, 0);
@@ -543,11 +602,12 @@ hnsw_replace_pages(HnswBuild *build, const HnswMeta *flat)
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
 	Size		size = sizeof(float) * meta->dim;
 
-	remove_leftovers(index);
+	remove_leftovers(index, HNSW_MEAN_BLOCK + (size + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM);
 	writer.in_place = true;
 	for (Size done = 0; done < size; done += HNSW_PAGE_ROOM)
 		replace_page(index, HNSW_MEAN_BLOCK + done / HNSW_PAGE_ROOM, HNSW_PAGE_MEAN,
 					 (const char *) build->mean + done, Min(size - done, HNSW_PAGE_ROOM));
+	write_centres(&writer);
 	if (build->n > 0)
 	{
 		write_graph(&writer);

@@ -141,7 +141,7 @@ choice_decode(Repair *repair, Choice *choice)
 	if (!choice_read(repair, choice))
 		return false;
 	choice->x = palloc(sizeof(float) * hnsw_decoded_dim(&insert->meta));
-	hnsw_decode(insert, &insert->own, choice->own, choice->x);
+	hnsw_decode(insert, true, choice->own, choice->x);
 	choice->distance = hnsw_code_distance(&insert->meta, insert->x, choice->x);
 	return true;
 }
@@ -302,8 +302,8 @@ write_slot(Repair *repair, HnswWrite *write, int slot)
 	if (choice->slot >= 0)
 		code = HnswRowCodes(meta, repair->old) + choice->slot * meta->code_size;
 	else
-		vdist_quant_recode(&insert->own, choice->own, &insert->code, insert->new_code,
-						   insert->search.scratch);
+		hnsw_recode(hnsw_codes(insert->search.index, meta), choice->own, insert->new_code,
+					insert->search.scratch);
 	write->row->neighbors[slot] = HnswKeyRow(choice->key);
 	hnsw_write_bytes(write, HNSW_ROW_HEADER(meta) + meta->own_size + slot * meta->code_size, code,
 					 meta->code_size);
@@ -374,10 +374,14 @@ hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead, uint64 nro
 		hnsw_read_unlock(&search->read);
 		if (HnswRowStateOf(repair.old) != HNSW_ROW_LIVE)
 			break;
-		hnsw_decode(insert, &insert->own, HnswRowOwn(meta, repair.old), insert->x);
-		if (meta->metric != VDIST_METRIC_IP)
-			vdist_quant_query_code(&insert->own, HnswRowOwn(meta, repair.old), &insert->code,
+		hnsw_decode(insert, true, HnswRowOwn(meta, repair.old), insert->x);
+		if (!hnsw_compare_decoded(meta))
+		{
+			const HnswCodes *codes = hnsw_codes(search->index, meta);
+
+			vdist_quant_query_code(&codes->own, HnswRowOwn(meta, repair.old), &codes->code,
 								   search->code, search->scratch);
+		}
 		hnsw_slot_distances(insert, insert->x, search->code, repair.old, 0,
 							repair.old->nneighbors, repair.distances);
 

@@ -115,12 +115,10 @@ hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 		return;
 	if (!(row->state & HNSW_ROW_UNORDERED))
 	{
-		float		estimate = hnsw_own_distance(&so->search, row);
+		float		error;
+		float		estimate = hnsw_own_distance(&so->search, row, &error);
 
-		vdist_index_bounds(&so->metric, estimate,
-						   vdist_quant_error(so->search.own, HnswRowOwn(&so->search.meta, row),
-											 estimate),
-						   &lower, &upper);
+		vdist_index_bounds(&so->metric, estimate, error, &lower, &upper);
 		if (!so->trust_bounds || !(lower < upper))
 			upper = get_float8_infinity();
 	}

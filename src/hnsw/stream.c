@@ -185,8 +185,7 @@ hnsw_stream_more(HnswScan *so)
 	row = hnsw_read(&search->read, search->index, meta, number);
 	if (HnswRowStateOf(row) == HNSW_ROW_LIVE || HnswRowStateOf(row) == HNSW_ROW_DEAD)
 	{
-		vdist_quant_estimate(search->code, HnswRowCodes(meta, row), meta->code_size,
-							 row->nneighbors, search->estimates);
+		hnsw_estimate(search, row, NULL, row->nneighbors, search->estimates);
 		for (int i = 0; i < row->nneighbors; i++)
 			see(so, hnsw_key(search->estimates[i], row->neighbors[i]));
 		if (HnswRowStateOf(row) == HNSW_ROW_LIVE && !is_known(so, number))

@@ -402,8 +402,8 @@ add_routing(Vacuum *vacuum, uint32 number, bool always)
 	bool		live = HnswRowStateOf(row) == HNSW_ROW_LIVE;
 
 	if (live)
-		vdist_quant_recode(&insert->own, HnswRowOwn(&vacuum->meta, row), &insert->code,
-						   insert->new_code, search->scratch);
+		hnsw_recode(hnsw_codes(vacuum->index, &vacuum->meta), HnswRowOwn(&vacuum->meta, row),
+					insert->new_code, search->scratch);
 	hnsw_read_unlock(&search->read);
 	hnsw_read_end(&search->read);
 	if (live)

@@ -55,9 +55,14 @@ typedef struct VdistBlocks
 extern const VdistBlocks *vdist_blocks;
 extern const VdistBlocks vdist_blocks_scalar;
 
+/* The same for records of floats, `words` of them: a sum is a distance, in the bits of a float (wide.c). */
+extern const VdistBlocks *vdist_wide_blocks;
+extern const VdistBlocks vdist_wide_blocks_scalar;
+
 #if defined(__x86_64__)
 extern const VdistBlocks vdist_blocks_avx2;
 extern const VdistBlocks vdist_blocks_avx512;
+extern const VdistBlocks vdist_wide_blocks_avx2;
 #endif
 
 /* The distance of two rows from the sum over them; the kernels compute it in this order. */

@@ -81,7 +81,7 @@ graph_pack(const VdistGraph *graph, const uint8_t *const *records, int n, VdistC
 
 		for (int j = 0; j < m; j++)
 			bytes[j] = graph_bytes(records[i + j]);
-		vdist_blocks->pack(bytes, m, graph->words, columns->packed + (size_t) i * 4 * graph->words);
+		graph->blocks->pack(bytes, m, graph->words, columns->packed + (size_t) i * 4 * graph->words);
 	}
 }
 
@@ -108,7 +108,7 @@ nearest(const VdistGraph *graph, const uint8_t *const *records, int n, const Vdi
 
 	for (int i = 0; i < n; i++)
 		bytes[i] = graph_bytes(records[i]);
-	vdist_blocks->sums(bytes, n, columns->packed, columns->n, graph->words, graph->l1, sums, ld);
+	graph->blocks->sums(bytes, n, columns->packed, columns->n, graph->words, graph->l1, sums, ld);
 	for (int i = 0; i < n; i++)
 	{
 		VdistRowFactors row = graph_factors(records[i]);
@@ -120,9 +120,9 @@ nearest(const VdistGraph *graph, const uint8_t *const *records, int n, const Vdi
 			uint16_t	which[64 + 16];
 			float		distance[64 + 16];
 			int			m = columns->n - j < 64 ? columns->n - j : 64;
-			int			found = vdist_blocks->pick(sums + (size_t) i * ld + j, m, row,
-												   graph->factor, &columns->factors, j, best,
-												   which, distance);
+			int			found = graph->blocks->pick(sums + (size_t) i * ld + j, m, row,
+													graph->factor, &columns->factors, j, best,
+													which, distance);
 
 			for (int k = 0; k < found; k++)
 			{
@@ -364,7 +364,7 @@ assign(VdistGraph *graph, int thread, uint64_t from, uint64_t to)
 		goto done;
 	for (int i = 0; i < n; i++)
 		bytes[i] = graph_bytes(records + i * graph->record);
-	vdist_blocks->sums(bytes, n, cells->columns.packed, nsupers, graph->words, graph->l1, sums, ld);
+	graph->blocks->sums(bytes, n, cells->columns.packed, nsupers, graph->words, graph->l1, sums, ld);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -376,7 +376,7 @@ assign(VdistGraph *graph, int thread, uint64_t from, uint64_t to)
 		{
 			VdistRowFactors super = graph_factors(cells->supers + s * graph->record);
 
-			keys[s] = graph_key(vdist_row_distance(row, super, graph->factor, sums[i * ld + s]),
+			keys[s] = graph_key(graph_distance(graph, row, super, sums[i * ld + s]),
 								(uint32_t) s);
 		}
 		graph_smallest(keys, nsupers, probes);
@@ -390,11 +390,11 @@ assign(VdistGraph *graph, int thread, uint64_t from, uint64_t to)
 			for (int c = 0; c < m; c++)
 				candidates[c] = graph_bytes(cells->cells + (first + c) * graph->record);
 			if (m > 0)
-				vdist_blocks->sums_list(bytes[i], candidates, m, graph->words, graph->l1, out);
+				graph->blocks->sums_list(bytes[i], candidates, m, graph->words, graph->l1, out);
 			for (int c = 0; c < m; c++)
 			{
 				VdistRowFactors cell = graph_factors(cells->cells + (first + c) * graph->record);
-				VdistKey	key = graph_key(vdist_row_distance(row, cell, graph->factor, out[c]),
+				VdistKey	key = graph_key(graph_distance(graph, row, cell, out[c]),
 											(uint32_t) (first + c));
 
 				best = key < best ? key : best;
@@ -444,8 +444,8 @@ halve(VdistGraph *graph, const uint8_t **records, uint32_t *rows, uint32_t n, ui
 			const uint8_t *bytes = graph_bytes(other);
 			float		d;
 
-			vdist_blocks->sums_list(graph_bytes(from), &bytes, 1, graph->words, graph->l1, &sum);
-			d = vdist_row_distance(f, graph_factors(other), graph->factor, sum);
+			graph->blocks->sums_list(graph_bytes(from), &bytes, 1, graph->words, graph->l1, &sum);
+			d = graph_distance(graph, f, graph_factors(other), sum);
 			if (d > far)
 			{
 				far = d;
@@ -462,10 +462,9 @@ halve(VdistGraph *graph, const uint8_t **records, uint32_t *rows, uint32_t n, ui
 		{
 			const uint8_t *bytes = graph_bytes(records[i]);
 
-			vdist_blocks->sums_list(graph_bytes(ends[e]), &bytes, 1, graph->words, graph->l1, &sum);
-			d[e] = graph_key_distance(graph_key(vdist_row_distance(graph_factors(ends[e]),
-																   graph_factors(records[i]),
-																   graph->factor, sum), 0));
+			graph->blocks->sums_list(graph_bytes(ends[e]), &bytes, 1, graph->words, graph->l1, &sum);
+			d[e] = graph_key_distance(graph_key(graph_distance(graph, graph_factors(ends[e]),
+															   graph_factors(records[i]), sum), 0));
 		}
 		keys[i] = graph_key(d[0] + d[1] > 0.0f ? d[0] / (d[0] + d[1]) : 0.5f, i);
 	}
@@ -662,13 +661,12 @@ describe_cells(VdistGraph *graph, int thread, uint64_t from, uint64_t to)
 		for (int j = 0; j < dim; j++)
 			mean[j] /= (float) n;
 		graph_to_record(graph, mean, centroid);
-		vdist_blocks->sums_list(graph_bytes(centroid), bytes, n, graph->words, graph->l1, sums);
+		graph->blocks->sums_list(graph_bytes(centroid), bytes, n, graph->words, graph->l1, sums);
 		for (int i = 0; i < n; i++)
 		{
-			VdistKey	key = graph_key(vdist_row_distance(graph_factors(centroid),
-														   graph_factors(records +
-																		 i * graph->record),
-														   graph->factor, sums[i]),
+			VdistKey	key = graph_key(graph_distance(graph, graph_factors(centroid),
+													   graph_factors(records +
+																	 i * graph->record), sums[i]),
 										first + (uint32_t) i);
 
 			best = key < best ? key : best;

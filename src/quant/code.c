@@ -41,6 +41,7 @@ vdist_quant_init(VdistQuant *quant, VdistQuantMetric metric, int dim, int bits, 
 	quant->code_size = vdist_quant_code_size(metric, dim, bits);
 	quant->mean = mean;
 	quant->range = range;
+	quant->rotated = false;
 }
 
 /* The nearest short float (variants.h) of a non-negative number, clamped to what it can say. */
@@ -268,7 +269,8 @@ vdist_quant_encode(const VdistQuant *quant, const float *x, void *code, float *s
 	add = quant->metric == VDIST_QUANT_L2 ? n2 :
 		-vdist_kernel->inner_product(dim, r, quant->mean);
 	add = isfinite(add) ? add : FLT_MAX;
-	vdist_quant_variant->rotate(dim, r);
+	if (!quant->rotated)
+		vdist_quant_variant->rotate(dim, r);
 	encode_rotated(quant, r, n2, add, code, z, level);
 }
 

@@ -1,6 +1,6 @@
 /*
- * encode.c: the graph build's own records of rows: 7 bits a dimension (8 for L1), one scale a row.
- * Pure C; called by graph.c and cells.c.
+ * encode.c: the graph build's own records of rows: 7 bits a dimension (8 for L1), one scale a row; or
+ * floats, where bytes cannot tell rows apart. Pure C; called by graph.c and cells.c.
  */
 #include <math.h>
 #include <string.h>
@@ -18,9 +18,11 @@ graph_to_record(const VdistGraph *graph, const float *x, uint8_t *record)
 	int			dim = graph->params.dim;
 	int			size = 4 * graph->words;
 	uint8_t    *bytes = record + sizeof(VdistRowFactors);
-	VdistRowFactors f;
+	VdistRowFactors f = {0};
 
-	if (graph->l1)
+	if (graph->wide)
+		memcpy(bytes, x, sizeof(float) * dim);
+	else if (graph->l1)
 	{
 		/* scale * scale * 2 is the step of a level: see VdistBlocks.pick */
 		f.norm = 0.0f;
@@ -63,7 +65,7 @@ graph_encode(const VdistGraph *graph, const float *x, uint8_t *record, float *sc
 	int			dim = graph->params.dim;
 
 	vdist_quant_variant->passes->subtract(dim, x, graph->mean, scratch);
-	if (!graph->l1)
+	if (!graph->l1 && !graph->wide)
 		vdist_quant_variant->rotate(dim, scratch);
 	graph_to_record(graph, scratch, record);
 }
@@ -76,7 +78,14 @@ graph_add_record(const VdistGraph *graph, const uint8_t *record, float *sum)
 	const uint8_t *bytes = graph_bytes(record);
 	float		scale = graph_factors(record).scale;
 
-	if (graph->l1)
+	if (graph->wide)
+	{
+		const float *x = (const float *) bytes;
+
+		for (int i = 0; i < dim; i++)
+			sum[i] += x[i];
+	}
+	else if (graph->l1)
 	{
 		float		step = graph->params.range / 127.5f;
 

@@ -109,11 +109,13 @@ vdist_quant_select(VdistSimd simd)
 		return false;
 	vdist_quant_variant = &vdist_quant_scalar;
 	vdist_blocks = &vdist_blocks_scalar;
+	vdist_wide_blocks = &vdist_wide_blocks_scalar;
 #if defined(__x86_64__)
 	if (simd != VDIST_SIMD_SCALAR && vdist_kernel_supported(VDIST_SIMD_AVX2))
 	{
 		vdist_quant_variant = &vdist_quant_avx2;
 		vdist_blocks = &vdist_blocks_avx2;
+		vdist_wide_blocks = &vdist_wide_blocks_avx2;
 	}
 	/* without VNNI, 512 bits gain little over AVX2 */
 	if (simd != VDIST_SIMD_SCALAR && simd != VDIST_SIMD_AVX2 &&

@@ -67,7 +67,8 @@ vdist_quant_finish4(const VdistQuantQuery *query, const char *const *code, __m12
 		}
 	}
 	if (query->metric == VDIST_QUANT_L1)
-		return _mm_add_ps(add, _mm_mul_ps(_mm_set1_ps(query->scale), _mm_cvtepi32_ps(sum)));
+		return _mm_add_ps(_mm_add_ps(add, _mm_set1_ps(query->add)),
+						  _mm_mul_ps(_mm_set1_ps(query->scale), _mm_cvtepi32_ps(sum)));
 	sum = _mm_sub_epi32(_mm_add_epi32(sum, sum), _mm_set1_epi32(query->bias));
 	return _mm_add_ps(_mm_add_ps(add, _mm_set1_ps(query->add)),
 					  _mm_mul_ps(_mm_mul_ps(scale, _mm_set1_ps(query->scale)),

@@ -191,7 +191,9 @@ vdist_graph_create(const VdistGraphParams *params)
 		graph->params.threads = VDIST_TEAM_MAX;
 	graph->l1 = params->metric == VDIST_QUANT_L1;
 	graph->factor = graph->l1 ? 2.0f : -2.0f;
-	graph->words = (dim + 3) / 4;
+	graph->wide = params->wide;
+	graph->blocks = graph->wide ? vdist_wide_blocks : vdist_blocks;
+	graph->words = graph->wide ? dim : (dim + 3) / 4;
 	graph->record = sizeof(VdistRowFactors) + 4 * (size_t) graph->words;
 	graph->candidates = 2 * params->ef_construction;
 	if (graph->candidates < params->slots)

@@ -33,6 +33,8 @@ struct VdistGraph
 	float	   *mean;
 	float		factor;			/* see VdistBlocks.pick */
 	bool		l1;
+	bool		wide;			/* records are of floats */
+	const VdistBlocks *blocks;	/* kernels over records */
 	int			words;			/* of four bytes, a row */
 	size_t		record;			/* bytes of a record */
 	int			candidates;		/* nearest rows that a row's neighbors are chosen from */
@@ -82,6 +84,18 @@ static inline const uint8_t *
 graph_bytes(const uint8_t *record)
 {
 	return record + sizeof(VdistRowFactors);
+}
+
+/* The distance of two records from the sum over their bytes. */
+static inline float
+graph_distance(const VdistGraph *graph, VdistRowFactors a, VdistRowFactors b, int32_t sum)
+{
+	float		distance;
+
+	if (!graph->wide)
+		return vdist_row_distance(a, b, graph->factor, sum);
+	__builtin_memcpy(&distance, &sum, sizeof(distance));
+	return distance;
 }
 
 /* graph.c */

@@ -261,15 +261,14 @@ choose(const VdistGraph *graph, Finder *finder, const VdistKey *keys, int n, uin
 			for (int i = 1; i < nlayer; i++)
 				bytes[i - 1] = finder->candidate[layer[i]];
 			if (nlayer > 1)
-				vdist_blocks->sums_list(finder->candidate[c], bytes, nlayer - 1, graph->words,
-										graph->l1, finder->choose_sums);
+				graph->blocks->sums_list(finder->candidate[c], bytes, nlayer - 1, graph->words,
+										 graph->l1, finder->choose_sums);
 
 			/* no branches: which candidates stay is as good as random */
 			for (int i = 1; i < nlayer; i++)
 			{
 				int			other = layer[i];
-				bool		drop = vdist_row_distance(finder->factors[c], finder->factors[other],
-													  graph->factor, finder->choose_sums[i - 1]) <
+				bool		drop = graph_distance(graph, finder->factors[c], finder->factors[other], finder->choose_sums[i - 1]) <
 				finder->distance[other];
 
 				dropped[other] = drop;
@@ -307,18 +306,18 @@ compare(VdistGraph *graph, Finder *finder, const uint8_t *own, uint32_t first,
 	graph_pack(graph, bytes, nother, &finder->columns);
 	for (int i = 0; i < nmembers; i++)
 		bytes[i] = graph_bytes(own + members[i] * graph->record);
-	vdist_blocks->sums(bytes, nmembers, finder->columns.packed, nother, graph->words, graph->l1,
-					   finder->sums, ld);
+	graph->blocks->sums(bytes, nmembers, finder->columns.packed, nother, graph->words, graph->l1,
+						finder->sums, ld);
 
 	for (int i = 0; i < nmembers; i++)
 	{
 		int			m = members[i];
 		VdistKey   *keys = finder->keys + (size_t) m * finder->room;
 		int			n = finder->nkeys[m];
-		int			found = vdist_blocks->pick(finder->sums + (size_t) i * ld, nother,
-											   graph_factors(own + m * graph->record),
-											   graph->factor, &finder->columns.factors, 0,
-											   finder->bound[m], which, distance);
+		int			found = graph->blocks->pick(finder->sums + (size_t) i * ld, nother,
+												graph_factors(own + m * graph->record),
+												graph->factor, &finder->columns.factors, 0,
+												finder->bound[m], which, distance);
 
 		for (int k = 0; k < found; k++)
 			if (other_first + which[k] != first + (uint32_t) m)
@@ -339,13 +338,12 @@ near_cells(VdistGraph *graph, Finder *finder, uint32_t cell)
 
 	for (int c = 0; c < n; c++)
 		finder->bytes[c] = graph_bytes(graph->centroids + c * graph->record);
-	vdist_blocks->sums_list(graph_bytes(centroid), finder->bytes, n, graph->words, graph->l1,
-							finder->near_sums);
+	graph->blocks->sums_list(graph_bytes(centroid), finder->bytes, n, graph->words, graph->l1,
+							 finder->near_sums);
 	for (int c = 0; c < n; c++)
-		finder->near[c] = graph_key(vdist_row_distance(graph_factors(centroid),
-													   graph_factors(graph->centroids +
-																	 c * graph->record),
-													   graph->factor, finder->near_sums[c]),
+		finder->near[c] = graph_key(graph_distance(graph, graph_factors(centroid),
+												   graph_factors(graph->centroids +
+																 c * graph->record), finder->near_sums[c]),
 									(uint32_t) c);
 	finder->near[cell] = cell;
 	graph_smallest(finder->near, n, wanted);
@@ -380,17 +378,17 @@ assign_probes(VdistGraph *graph, Finder *finder, const uint8_t *own, int nown, i
 	graph_pack(graph, bytes, nnear, &finder->near_columns);
 	for (int i = 0; i < nown; i++)
 		bytes[i] = graph_bytes(own + i * graph->record);
-	vdist_blocks->sums(bytes, nown, finder->near_columns.packed, nnear, graph->words, graph->l1,
-					   finder->sums, ld);
+	graph->blocks->sums(bytes, nown, finder->near_columns.packed, nnear, graph->words, graph->l1,
+						finder->sums, ld);
 	for (int i = 0; i < nown; i++)
 	{
 		uint16_t	which[NEAR_CELLS + 16];
 		float		distance[NEAR_CELLS + 16];
 		VdistKey	keys[NEAR_CELLS];
-		int			found = vdist_blocks->pick(finder->sums + (size_t) i * ld, nnear,
-											   graph_factors(own + i * graph->record),
-											   graph->factor, &finder->near_columns.factors, 0,
-											   INFINITY, which, distance);
+		int			found = graph->blocks->pick(finder->sums + (size_t) i * ld, nnear,
+												graph_factors(own + i * graph->record),
+												graph->factor, &finder->near_columns.factors, 0,
+												INFINITY, which, distance);
 
 		for (int k = 0; k < found; k++)
 			keys[k] = graph_key(distance[k], which[k]);

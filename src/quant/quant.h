@@ -34,6 +34,7 @@ typedef struct VdistQuant
 	size_t		code_size;		/* bytes of a code; codes need no alignment */
 	const float *mean;			/* dim floats: the centre of all codes */
 	float		range;			/* L1 only: components are clipped to mean +- range */
+	bool		rotated;		/* mean and all vectors already are (vdist_quant_rotate) */
 } VdistQuant;
 
 /* A query made ready for estimates; vdist_quant_query_size(dim) bytes. */
@@ -60,7 +61,10 @@ typedef struct VdistQuantQuery
 /* Bytes of one code. */
 extern size_t vdist_quant_code_size(VdistQuantMetric metric, int dim, int bits);
 
-/* Set up *quant; mean must stay valid as long as *quant is used. range matters for L1 alone. */
+/*
+ * Set up *quant for vectors that are not rotated; mean must stay valid as long as *quant is used. range
+ * matters for L1 alone.
+ */
 extern void vdist_quant_init(VdistQuant *quant, VdistQuantMetric metric, int dim, int bits,
 							 const float *mean, float range);
 
@@ -174,6 +178,7 @@ typedef struct VdistGraphParams
 	size_t		budget;			/* bytes of memory; rows that do not fit go to the files */
 	const float *mean;			/* dim floats, as for codes; copied */
 	float		range;			/* L1 only, as for codes */
+	bool		wide;			/* tell rows apart by their floats, not by 7 bits a dimension */
 	/* descriptor of file 0 or 1, made so many bytes long; -1: error. NULL: exceed the budget */
 	int			(*file) (void *arg, int file, uint64_t size);
 	bool		(*interrupted) (void *arg); /* asked often; true cancels. May be NULL */

@@ -51,6 +51,16 @@ finish(const VdistQuant *quant, const float *r, float add, float norm, VdistQuan
 		/* padding must equal what an all-zero field widens to */
 		int			half = quant->bits == 8 ? 0 : 1 << (7 - quant->bits);
 
+		/* what clipping cuts off counts as in encoding */
+		query->add = 0.0f;
+		for (int i = 0; i < dim; i++)
+		{
+			float		excess = fabsf(r[i]) - quant->range;
+
+			if (excess > 0.0f)
+				query->add += excess;
+		}
+		query->add = query->add < FLT_MAX ? query->add : FLT_MAX;
 		query->bias = 0;
 		query->scale = quant->range / 127.5f;
 		query->step = query->scale;
@@ -93,7 +103,7 @@ centre(const VdistQuant *quant, const float *x, float *r, float *add, float *nor
 		*add = n2;
 	else if (quant->metric == VDIST_QUANT_IP)
 		*add = -vdist_kernel->inner_product(dim, x, quant->mean);
-	if (quant->metric != VDIST_QUANT_L1)
+	if (quant->metric != VDIST_QUANT_L1 && !quant->rotated)
 		vdist_quant_variant->rotate(dim, r);
 	*norm = sqrtf(n2);
 }
@@ -184,7 +194,12 @@ vdist_quant_error(const VdistQuantQuery *query, const void *code, float estimate
 		/* both sides are rounded evenly within their steps */
 		float		step = query->step * (float) (1 << (8 - query->bits));
 
-		return root * sqrtf((step * step + query->step * query->step) / 12.0f);
+		/*
+		 * what both exceed the range by on one side counts twice in the estimate, and not at all
+		 * in truth
+		 */
+		return root * sqrtf((step * step + query->step * query->step) / 12.0f) +
+			fminf(add, query->add) * 2.0f / ALONG_SIGMAS;
 	}
 
 	tangent2 = tangent2_of(query, add, scale);

@@ -2,7 +2,7 @@
  * variants.h: what the SIMD variants of quant/ share among themselves. Nobody else includes this.
  *
  * An estimate is  (add + query.add) + (scale * query.scale) * (2 * <u, v> - bias)  with u the code's
- * fields and v the query's bytes; for L1 it is  add + query.scale * sum |u' - v|  with u' the code's
+ * fields and v the query's bytes; for L1 it is  (add + query.add) + query.scale * sum |u' - v|  with u' the code's
  * fields widened to 8 bits. Multiplications and additions happen in this order in every variant.
  * A code of 6 bits is one of the upper 4 bits, followed by one of the lower 2: <u, v> is four times
  * the former's sum plus the latter's.
@@ -149,7 +149,7 @@ vdist_quant_finish(const VdistQuantQuery *query, const char *code, int32_t sum)
 
 	vdist_quant_factors(query->metric, query->head, code, &add, &scale);
 	if (query->metric == VDIST_QUANT_L1)
-		return add + query->scale * (float) sum;
+		return (add + query->add) + query->scale * (float) sum;
 	return (add + query->add) + (scale * query->scale) * (float) (2 * sum - query->bias);
 }
 

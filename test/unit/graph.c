@@ -79,6 +79,7 @@ typedef struct Setup
 	bool		progress_ok;
 	FILE	   *files[2];
 	uint64_t	sizes[2];		/* that the build asked for */
+	bool		wide;
 } Setup;
 
 static bool
@@ -158,6 +159,7 @@ build(Setup *setup, int n, int dim, const float *x, VdistGraph **graph)
 	params.budget = setup->budget;
 	params.mean = mean;
 	params.range = 30.0f;
+	params.wide = setup->wide;
 	params.interrupted = interrupted;
 	params.progress = progress;
 	params.arg = setup;
@@ -258,7 +260,7 @@ exact(VdistQuantMetric metric, int dim, const float *a, const float *b)
 
 /* Share of the exact ten nearest that a search with a pool of ef finds. */
 static double
-recall(VdistGraph *graph, VdistQuantMetric metric, int n, int dim, const float *x, int ef)
+recall(VdistGraph *graph, VdistQuantMetric metric, int n, int dim, const float *x, float mix, int ef)
 {
 	enum
 	{
@@ -281,9 +283,9 @@ recall(VdistGraph *graph, VdistQuantMetric metric, int n, int dim, const float *
 		int			found = 0;
 		float		tenth[10];
 
-		/* between two rows, nearer to one of them */
+		/* between two rows, nearer to one of them, or one of them */
 		for (int j = 0; j < dim; j++)
-			query[j] = x[(q * 37 % n) * dim + j] * 0.8f + x[(q * 91 % n) * dim + j] * 0.2f;
+			query[j] = x[(q * 37 % n) * dim + j] * (1.0f - mix) + x[(q * 91 % n) * dim + j] * mix;
 		for (int i = 0; i < 10; i++)
 			tenth[i] = INFINITY;
 		for (int i = 0; i < n; i++)
@@ -365,7 +367,7 @@ test_recall(void)
 		for (int metric = VDIST_QUANT_L2; metric <= VDIST_QUANT_L1; metric += 2)
 		{
 			int			n = d == 3 ? 1500 : 4000;
-			Setup		setup = {metric, 2, 0, 0, 0, 0, false, {NULL, NULL}, {0, 0}};
+			Setup		setup = {metric, 2, 0, 0, 0, 0, false, {NULL, NULL}, {0, 0}, false};
 			float	   *x = clustered(n, dims[d], 1.0);
 			VdistGraph *graph;
 			char		name[100];
@@ -374,7 +376,7 @@ test_recall(void)
 
 			snprintf(name, sizeof(name), "%d dimensions, metric %d: a sound graph", dims[d], metric);
 			check(ok && inspect(graph, n) != 0 && setup.progress_ok, name);
-			r = ok ? recall(graph, metric, n, dims[d], x, 40) : 0;
+			r = ok ? recall(graph, metric, n, dims[d], x, 0.2f, 40) : 0;
 			snprintf(name, sizeof(name), "%d dimensions, metric %d: recall %.3f >= 0.97", dims[d],
 					 metric, r);
 			check(r >= 0.97, name);
@@ -383,8 +385,33 @@ test_recall(void)
 		}
 }
 
+/* Rows in crowds that 7 bits a dimension cannot tell apart. */
 static void
-test_same_everywhere(void)
+test_far_crowds(void)
+{
+	for (int metric = VDIST_QUANT_L2; metric <= VDIST_QUANT_L1; metric += 2)
+	{
+		int			n = 4000;
+		int			dim = 13;
+		Setup		setup = {metric, 2, 0, 0, 0, 0, false, {NULL, NULL}, {0, 0}, true};
+		float	   *x = clustered(n, dim, 1e-4);
+		VdistGraph *graph;
+		char		name[100];
+		bool		ok = build(&setup, n, dim, x, &graph) == VDIST_GRAPH_OK;
+		double		r;
+
+		snprintf(name, sizeof(name), "crowds, metric %d: a sound graph", metric);
+		check(ok && inspect(graph, n) != 0 && setup.progress_ok, name);
+		r = ok ? recall(graph, metric, n, dim, x, 0, 40) : 0;
+		snprintf(name, sizeof(name), "crowds, metric %d: recall %.3f >= 0.97", metric, r);
+		check(r >= 0.97, name);
+		release(&setup, graph);
+		free(x);
+	}
+}
+
+static void
+test_same_everywhere(bool wide)
 {
 	enum
 	{
@@ -396,7 +423,7 @@ test_same_everywhere(void)
 
 	for (int metric = VDIST_QUANT_L2; metric <= VDIST_QUANT_L1; metric += 2)
 	{
-		Setup		setup = {metric, 1, 0, 0, 0, 0, false, {NULL, NULL}, {0, 0}};
+		Setup		setup = {metric, 1, 0, 0, 0, 0, false, {NULL, NULL}, {0, 0}, wide};
 		VdistGraph *graph;
 		char		name[100];
 
@@ -433,7 +460,7 @@ test_same_everywhere(void)
 				  k == 0 ? "in files" : "in files with hardly any memory");
 			check(setup.sizes[1] > N * DIM && files_as_asked(&setup),
 				  "the files were used and are as long as was asked for");
-			check(recall(graph, metric, N, DIM, x, 40) >= 0.97, "recall of a graph built in files");
+			check(recall(graph, metric, N, DIM, x, 0.2f, 40) >= 0.97, "recall of a graph built in files");
 			release(&setup, graph);
 		}
 	}
@@ -441,7 +468,7 @@ test_same_everywhere(void)
 }
 
 static void
-test_crowds(void)
+test_crowds(bool wide)
 {
 	enum
 	{
@@ -449,7 +476,7 @@ test_crowds(void)
 		DIM = 24
 	};
 	float	   *x = clustered(N, DIM, 1.0);
-	Setup		setup = {VDIST_QUANT_L2, 2, 0, 0, 0, 0, false, {NULL, NULL}, {0, 0}};
+	Setup		setup = {VDIST_QUANT_L2, 2, 0, 0, 0, 0, false, {NULL, NULL}, {0, 0}, wide};
 	VdistGraph *graph;
 
 	/* half of the rows all but equal, half of those equal */
@@ -482,7 +509,7 @@ test_small(void)
 	for (int s = 0; s < 9; s++)
 		for (int files = 0; files < 2; files++)
 		{
-			Setup		setup = {VDIST_QUANT_L2, 3, files ? 1000 : 0, 0, 0, 0, false, {NULL, NULL}, {0, 0}};
+			Setup		setup = {VDIST_QUANT_L2, 3, files ? 1000 : 0, 0, 0, 0, false, {NULL, NULL}, {0, 0}, false};
 			VdistGraph *graph;
 
 			ok = ok && build(&setup, sizes[s], 9, x, &graph) == VDIST_GRAPH_OK &&
@@ -502,7 +529,7 @@ test_cancel(void)
 	for (int after = 1; after < 60; after += 7)
 		for (int files = 0; files < 2; files++)
 		{
-			Setup		setup = {VDIST_QUANT_L2, 2, files ? 50000 : 0, after, 0, 0, false, {NULL, NULL}, {0, 0}};
+			Setup		setup = {VDIST_QUANT_L2, 2, files ? 50000 : 0, after, 0, 0, false, {NULL, NULL}, {0, 0}, false};
 			VdistGraph *graph;
 			VdistGraphStatus status = build(&setup, 3000, 20, x, &graph);
 
@@ -512,7 +539,7 @@ test_cancel(void)
 	check(ok, "cancelling at any point");
 
 	{
-		Setup		setup = {VDIST_QUANT_L2, 2, 50000, 0, 0, 0, false, {NULL, NULL}, {0, 0}};
+		Setup		setup = {VDIST_QUANT_L2, 2, 50000, 0, 0, 0, false, {NULL, NULL}, {0, 0}, false};
 		VdistGraphParams params = {0};
 		float		mean[20] = {0};
 		VdistGraph *graph;
@@ -543,8 +570,11 @@ main(void)
 	vdist_quant_select(VDIST_SIMD_AUTO);
 	test_small();
 	test_recall();
-	test_same_everywhere();
-	test_crowds();
+	test_far_crowds();
+	test_same_everywhere(false);
+	test_same_everywhere(true);
+	test_crowds(false);
+	test_crowds(true);
 	test_cancel();
 	printf("1..%d\n", tests);
 	return failures != 0;
