@@ -1649,8 +1649,16 @@ DECLARE
   definition text;
   item record;
   aggregate record;
+  marks text[];
 BEGIN
   redo := '{}';
+  -- what a table goes by an index for
+  SELECT array_agg(format('ALTER TABLE %I.%I %s %I', n.nspname, t.relname, mark.command, i.relname)) INTO marks
+    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+      JOIN pg_class t ON t.oid = x.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace,
+      LATERAL (VALUES ('REPLICA IDENTITY USING INDEX', x.indisreplident), ('CLUSTER ON', x.indisclustered)) AS mark(command, is_set)
+    WHERE mark.is_set AND x.indexrelid = CASE WHEN class = 'pg_class'::regclass THEN id
+      ELSE (SELECT conindid FROM pg_constraint WHERE class = 'pg_constraint'::regclass AND oid = id AND contype IN ('p', 'u', 'x')) END;
   IF class = 'pg_class'::regclass THEN
     SELECT c.*, format('%I.%I', n.nspname, c.relname) AS name, am.amname AS am, t.spcname AS tablespace,
         array_to_string(c.reloptions, ', ') AS options
@@ -1664,7 +1672,7 @@ BEGIN
         RETURN;
       END IF;
       kind := 'INDEX';
-      IF NOT build_indexes AND item.relkind = 'i' THEN
+      IF NOT build_indexes AND item.relkind = 'i' AND marks IS NULL THEN
         index := name;
         PERFORM set_config('search_path', 'pg_catalog', true);
       END IF;
@@ -1700,7 +1708,7 @@ BEGIN
           format('%I.\1', to_schema), 'g');
       END IF;
       undo := 'DROP INDEX ' || name;
-      redo := ARRAY[definition];
+      redo := ARRAY[definition] || marks;
     ELSE
       kind := CASE item.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END;
       undo := format('DROP %s %s', kind, name);
@@ -1732,7 +1740,7 @@ BEGIN
     kind := 'CONSTRAINT';
     name := format('%I ON %s', item.conname, item."on");
     undo := format('ALTER TABLE %s DROP CONSTRAINT %I', item."on", item.conname);
-    redo := ARRAY[format('ALTER TABLE %s ADD CONSTRAINT %I %s', item."on", item.conname, pg_get_constraintdef(id))];
+    redo := ARRAY[format('ALTER TABLE %s ADD CONSTRAINT %I %s', item."on", item.conname, pg_get_constraintdef(id))] || marks;
 
   ELSIF class = 'pg_attrdef'::regclass THEN
     SELECT a.*, format('%I.%I', n.nspname, t.relname) AS "on", pg_get_expr(d.adbin, d.adrelid) AS expression
