@@ -89,6 +89,18 @@ sub maintain_until
 	return $rounds;
 }
 
+# A psql that the server turns away may be gone before it is asked anything: that is no answer, either.
+sub wait_for_server
+{
+	foreach (1 .. 1800)
+	{
+		my $answer = eval { $node->psql('postgres', 'SELECT 1') };
+		return if defined $answer && $answer == 0;
+		sleep 0.1;
+	}
+	die 'server does not come back';
+}
+
 sub problems
 {
 	return $node->safe_psql('postgres', join ';',
@@ -124,6 +136,13 @@ note $out;
 check_all('after the clients');
 unlike(slurp_file($node->logfile), qr/ERROR|PANIC|FATAL/, 'nor is there one in the log');
 
+# ---- a vacuum whose workers each take an index ----
+my ($vacuum_out, $vacuum_err) = ('', '');
+$node->psql('postgres', q{SET min_parallel_index_scan_size = 0; DELETE FROM item WHERE id % 3 = 0;
+	VACUUM (PARALLEL 2, VERBOSE, INDEX_CLEANUP on) item}, stdout => \$vacuum_out, stderr => \$vacuum_err);
+like($vacuum_err, qr/launched 2 parallel vacuum workers for index vacuuming/, 'indexes are vacuumed in parallel');
+check_all('after a parallel vacuum');
+
 # ---- with kills: of one backend, which makes the server restart, and of the server ----
 my $kills = int($seconds / $kill_every) || 1;
 my $bad = '';
@@ -153,7 +172,7 @@ foreach my $kill (1 .. $kills)
 		$vacuum->finish;
 		$node->start;
 	}
-	$node->poll_query_until('postgres', 'SELECT 1', '1') or die 'server does not come back';
+	wait_for_server();
 
 	# what an interrupted REINDEX CONCURRENTLY leaves is nobody's
 	$node->safe_psql('postgres', q{DO $$ DECLARE name regclass; BEGIN
