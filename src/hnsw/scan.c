@@ -19,6 +19,9 @@
 
 #include "hnsw/scan.h"
 
+/* Rows that most queries ask for. */
+#define USUAL_LIMIT 10
+
 /* ---- heap of results ---- */
 
 static inline bool
@@ -391,8 +394,9 @@ is_nearest(HnswScan *so, const HnswResult *result)
 }
 
 /*
- * May the nearest result be returned? In the first search, the nearer half of its pool may; the
- * farther half is what that search knows least about, so it waits for the stream.
+ * May the nearest result be returned? Of the first search, as many as a usual LIMIT asks for, or an eighth of
+ * its pool, and never more than the nearer half. Who asks for more has a condition or a large LIMIT and is
+ * served by the stream, which looks further: what is returned too early costs all that is found late.
  */
 static bool
 can_return(HnswScan *so)
@@ -402,7 +406,7 @@ can_return(HnswScan *so)
 	if (so->phase == HNSW_SCAN_FLAT)
 		return true;
 	if (so->phase == HNSW_SCAN_POOL)
-		return so->nreturned < Max(so->search.ef / 2, 1);
+		return so->nreturned < Max(Min(so->search.ef / 2, Max(so->search.ef / 8, USUAL_LIMIT)), 1);
 	return hnsw_stream_passed(so, so->results[0].distance);
 }
 

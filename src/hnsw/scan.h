@@ -76,6 +76,7 @@ typedef struct HnswScan
 	uint32	   *seen;			/* open addressing: 0, or (row number << 1 | known) + 1 */
 	uint32		nseen;
 	uint32		seen_size;		/* a power of two */
+	int			seen_shift;		/* it is 1 << (32 - seen_shift) */
 	int64		nexpanded;
 	HnswResult *late;
 	int64		nlate;
