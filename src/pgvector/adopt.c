@@ -7,6 +7,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/catalog.h"
 #include "catalog/heap.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_attribute.h"
@@ -107,7 +108,7 @@ vdist_set_expression(PG_FUNCTION_ARGS)
 	const char *column = NameStr(*PG_GETARG_NAME(1));
 	const char *expression = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	RawColumnDefault *raw = palloc0(sizeof(RawColumnDefault));
-	RawStmt    *statement;
+	SelectStmt *select;
 	Relation	table;
 	Relation	attributes;
 	HeapTuple	tuple;
@@ -126,6 +127,14 @@ vdist_set_expression(PG_FUNCTION_ARGS)
 				 errmsg("column \"%s\" of relation \"%s\" does not exist", column,
 						RelationGetRelationName(table))));
 	attribute = (Form_pg_attribute) GETSTRUCT(tuple);
+	if (attribute->attnum < 0 || IsSystemRelation(table) ||
+		(table->rd_rel->relkind != RELKIND_RELATION &&
+		 table->rd_rel->relkind != RELKIND_PARTITIONED_TABLE &&
+		 table->rd_rel->relkind != RELKIND_FOREIGN_TABLE))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("column \"%s\" of relation \"%s\" is not one of a table", column,
+						RelationGetRelationName(table))));
 	if (attribute->atthasdef || attribute->attidentity != '\0' || attribute->attgenerated != '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -139,10 +148,14 @@ vdist_set_expression(PG_FUNCTION_ARGS)
 	table_close(table, NoLock);
 	CommandCounterIncrement();
 
-	statement = linitial_node(RawStmt, raw_parser(psprintf("SELECT %s", expression),
-												  RAW_PARSE_DEFAULT));
-	raw->raw_default =
-		linitial_node(ResTarget, castNode(SelectStmt, statement->stmt)->targetList)->val;
+	select = castNode(SelectStmt,
+					  linitial_node(RawStmt, raw_parser(psprintf("SELECT (%s)", expression),
+														RAW_PARSE_DEFAULT))->stmt);
+	if (list_length(select->targetList) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("\"%s\" is not one expression", expression)));
+	raw->raw_default = linitial_node(ResTarget, select->targetList)->val;
 	table = table_open(relation, NoLock);
 	AddRelationNewConstraints(table, list_make1(raw), NIL, false, true, false, NULL);
 	table_close(table, NoLock);
