@@ -79,6 +79,7 @@ INSERT INTO t SELECT i, (SELECT array_agg(random()) FROM generate_series(1, 24) 
   FROM generate_series(1, 10000) i;
 CREATE INDEX t_hnsw ON t USING hnsw (v vector_l2_ops) WITH (m = 4, ef_construction = 16, quantization = 1);
 CREATE INDEX t_ivfflat ON t USING ivfflat (v vector_ip_ops) WITH (lists = 100, m = 4, ef_construction = 16, quantization = 1);
+SET enable_indexscan = off;
 CREATE TABLE exact AS SELECT id AS query, ARRAY(SELECT id FROM t ORDER BY v <-> q.v, id LIMIT 10) AS l2,
     ARRAY(SELECT id FROM t ORDER BY v <#> q.v, id LIMIT 10) AS ip
   FROM t q WHERE id <= 100;
@@ -108,7 +109,7 @@ sub scan
 	my ($operator, $limit, @settings) = @_;
 	my $plan = with("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, SUMMARY OFF)
 		SELECT id FROM t ORDER BY v $operator '$query' LIMIT $limit", @settings);
-	my ($rows, $buffers) = $plan =~ /Index Scan using \w+ on t .*\(actual rows=(\d+).*\n.*\n *Buffers: (.*)/ or diag($plan);
+	my ($rows, $buffers) = $plan =~ /Index Scan using \w+ on t .*\(actual rows=(\d+).*\n(?: +\w.*\n)*? *Buffers: (.*)/ or diag($plan);
 	my $pages = 0;
 	$pages += $_ foreach $buffers =~ /(?:hit|read)=(\d+)/g;
 	return ($rows, $pages);
