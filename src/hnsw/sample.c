@@ -117,24 +117,38 @@ compare_floats(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* The k-th smallest of n floats, k at most 2 TRIAL_K and at most n. */
+static float
+kth_smallest(int n, int k, const float *x)
+{
+	float		smallest[2 * TRIAL_K];
+	int			found = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		int			at;
+
+		if (found == k && x[i] >= smallest[k - 1])
+			continue;
+		for (at = found < k ? found++ : k - 1; at > 0 && smallest[at - 1] > x[i]; at--)
+			smallest[at] = smallest[at - 1];
+		smallest[at] = x[i];
+	}
+	return smallest[k - 1];
+}
+
 /*
- * How many of the k nearest by `exact` are among the 2 k nearest by `estimate`. Of rows with
- * equal estimates, which codes cannot tell apart, it is chance which are.
+ * How many of the k nearest by `exact` are among the 2 k nearest by `estimate`. Of rows with equal
+ * estimates, which codes cannot tell apart, it is chance which are.
  */
 static double
-count_found(int n, int k, const float *exact, const float *estimate, float *sorted)
+count_found(int n, int k, const float *exact, const float *estimate)
 {
-	float		exact_bound;
-	float		estimate_bound;
+	float		exact_bound = kth_smallest(n, k, exact);
+	float		estimate_bound = kth_smallest(n, 2 * k, estimate);
 	int			found = 0;
 	int			among = 0;
 
-	memcpy(sorted, exact, sizeof(float) * n);
-	qsort(sorted, n, sizeof(float), compare_floats);
-	exact_bound = sorted[k - 1];
-	memcpy(sorted, estimate, sizeof(float) * n);
-	qsort(sorted, n, sizeof(float), compare_floats);
-	estimate_bound = sorted[2 * k - 1];
 	for (int i = 0; i < n; i++)
 	{
 		found += exact[i] <= exact_bound && estimate[i] <= estimate_bound;
@@ -164,7 +178,6 @@ try_codes(const Sample *sample, const HnswCodes *codes, int most, int k, int mos
 	char	   *encoded = palloc_extended(size * n, MCXT_ALLOC_HUGE);
 	float	   *exact = palloc(sizeof(float) * n);
 	float	   *estimate = palloc(sizeof(float) * n);
-	float	   *sorted = palloc(sizeof(float) * n);
 	float	   *scratch = palloc(sizeof(float) * HNSW_SCRATCH(dim));
 	VdistQuantQuery *query = palloc(vdist_quant_query_size(dim));
 	int			stride = sample->n / n;
@@ -205,7 +218,7 @@ try_codes(const Sample *sample, const HnswCodes *codes, int most, int k, int mos
 
 		/* a row is no neighbor of itself */
 		exact[row] = estimate[row] = INFINITY;
-		found += count_found(n, k, exact, estimate, sorted);
+		found += count_found(n, k, exact, estimate);
 	}
 	pfree(encoded);
 	return found / (nqueries * k);
