@@ -11,7 +11,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
+# With checksums, which are the default since PostgreSQL 18, it is PostgreSQL that finds a changed page.
+$node->init(no_data_checksums => 1);
 $node->append_conf('postgresql.conf', "max_parallel_maintenance_workers = 1\njit = off\n");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION vdist');
