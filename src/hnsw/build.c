@@ -528,7 +528,6 @@ decide(HnswBuild *build, const Rows *rows, HnswSample *sample)
 										   sizeof(float) * rows->dim * (Size) Max(rows->n, 1));
 	int			n = 0;
 
-	vdist_index_metric(build->index, metric);
 	for (int i = 0; i < rows->n; i++)
 		n += vdist_metric_prepare(metric->code_metric, rows->dim,
 								  rows->x + i * (Size) rows->dim, x + n * (Size) rows->dim);
@@ -557,6 +556,8 @@ hnsw_build_graph(Relation index)
 	Rows		rows = {0};
 	HnswSample	sample;
 
+	/* before LockPage: it looks up catalogs */
+	vdist_index_metric(index, &build->metric);
 	LockPage(index, HNSW_META_BLOCK, ExclusiveLock);
 	flat = hnsw_cache(index)->meta;
 	if (HnswIsFlat(&flat))

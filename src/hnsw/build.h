@@ -1,6 +1,6 @@
 /*
- * build.h: what the files of CREATE INDEX share: build.c, equal.c, pages.c and spool.c. Nobody else
- * includes this.
+ * build.h: what the files of CREATE INDEX share: build.c, equal.c, pages.c, sample.c, spool.c and trial.c.
+ * Nobody else includes this.
  */
 #ifndef VDIST_HNSW_BUILD_H
 #define VDIST_HNSW_BUILD_H
@@ -27,8 +27,6 @@ extern const void *hnsw_spool_get(HnswSpool *spool, int64 number);
 extern void hnsw_spool_arrange(HnswSpool *spool, const uint32 *order);
 extern void hnsw_spool_end(HnswSpool *spool);
 
-/* ---- sample.c ---- */
-
 /* What a build learns from a sample before it reads the table. */
 typedef struct HnswSample
 {
@@ -41,6 +39,28 @@ typedef struct HnswSample
 	int			ncentres;		/* 0: the mean is the only one */
 	float	   *centres;		/* HNSW_CENTRE_FLOATS each */
 } HnswSample;
+
+/* ---- trial.c ---- */
+
+/* How many nearest rows are asked for where codes are tried. */
+#define HNSW_TRIAL_K 10
+
+/* Prepared vectors of a sample. */
+typedef struct HnswVectors
+{
+	VdistMetric metric;
+	int			dim;
+	int			n;
+	const float *x;				/* n * dim */
+} HnswVectors;
+
+/* The k-th smallest of n floats, k at most 2 HNSW_TRIAL_K and at most n. */
+extern float hnsw_kth_smallest(int n, int k, const float *x);
+
+/* Choose the bits of codes, unless they are given (not 0), whether the graph is built on floats, and centres. */
+extern void hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result);
+
+/* ---- sample.c ---- */
 
 extern bool hnsw_sample(Relation heap, Relation index, IndexInfo *info,
 						const VdistIndexMetric *source, HnswSample *result);

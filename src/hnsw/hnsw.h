@@ -381,6 +381,8 @@ extern void hnsw_page_init(Page page, HnswPageKind kind);
 pg_noreturn extern void hnsw_page_corrupted(Relation index, BlockNumber block);
 extern bool hnsw_page_is(Page page, HnswPageKind kind);
 extern void hnsw_page_check(Relation index, Buffer buffer, HnswPageKind kind);
+extern void hnsw_page_replace(Relation index, BlockNumber block, HnswPageKind kind,
+							  const void *content, Size size);
 extern void hnsw_meta_check(Relation index, const HnswMeta *meta);
 extern pg_crc32c hnsw_meta_crc(const HnswMeta *meta);
 extern pg_crc32c hnsw_centres_crc(const HnswMeta *meta);

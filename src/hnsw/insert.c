@@ -452,20 +452,31 @@ insert_row(HnswInsert *insert, const float *x, ItemPointer tid, bool unchanged)
 					 !hnsw_make_edges(insert, edges, number));
 }
 
-/* The statement's state, anew when the index got its graph since it was made. Keeps LockPage. */
+/*
+ * The statement's state, anew when the index got its graph since it was made. Keeps LockPage: who holds
+ * that must not wait for other locks (before PostgreSQL 17 no deadlock would be seen), so catalogs are
+ * looked up before.
+ */
 static HnswInsert *
 lock_index(Relation index, IndexInfo *info)
 {
 	HnswInsert *insert = info->ii_AmCache;
 
-	LockPage(index, HNSW_META_BLOCK, ShareLock);
-	if (insert == NULL || hnsw_cache(index)->meta.crc != insert->meta.crc)
+	for (;;)
 	{
-		MemoryContext old = MemoryContextSwitchTo(info->ii_Context);
+		if (insert == NULL)
+		{
+			MemoryContext old = MemoryContextSwitchTo(info->ii_Context);
 
-		insert = hnsw_insert_begin(index);
-		info->ii_AmCache = insert;
-		MemoryContextSwitchTo(old);
+			insert = hnsw_insert_begin(index);
+			info->ii_AmCache = insert;
+			MemoryContextSwitchTo(old);
+		}
+		LockPage(index, HNSW_META_BLOCK, ShareLock);
+		if (hnsw_cache(index)->meta.crc == insert->meta.crc)
+			break;
+		UnlockPage(index, HNSW_META_BLOCK, ShareLock);
+		insert = NULL;
 	}
 	insert->search.index = index;
 	return insert;
@@ -476,14 +487,17 @@ hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relati
 			IndexUniqueCheck check, bool unchanged, IndexInfo *info)
 {
 	bool		done = false;
+	Datum		value;
 
 	if (isnull[0])
 		return false;
+	/* before LockPage: it locks the TOAST table */
+	value = PointerGetDatum(vdist_detoast(values[0]));
 	while (!done)
 	{
 		HnswInsert *insert = lock_index(index, info);
 		MemoryContext old = MemoryContextSwitchTo(insert->row_context);
-		const float *x = hnsw_make_image(insert, values[0], tid);
+		const float *x = hnsw_make_image(insert, value, tid);
 
 		done = !HnswIsFlat(&insert->meta) || hnsw_flat_insert(insert, tid, false);
 		if (!HnswIsFlat(&insert->meta))

@@ -371,6 +371,24 @@ hnsw_page_unused(const HnswMeta *meta, Page page)
 		 (meta->span == 1 && hnsw_page_is(page, HNSW_PAGE_REST)));
 }
 
+/* Overwrite a page, in a WAL record of its own. */
+void
+hnsw_page_replace(Relation index, BlockNumber block, HnswPageKind kind, const void *content,
+				  Size size)
+{
+	Buffer		buffer = ReadBuffer(index, block);
+	GenericXLogState *xlog;
+	Page		page;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	xlog = GenericXLogStart(index);
+	page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
+	hnsw_page_init(page, kind);
+	memcpy((char *) page + HNSW_PAGE_START, content, size);
+	GenericXLogFinish(xlog);
+	UnlockReleaseBuffer(buffer);
+}
+
 /* Write the further pages of a wide row; nothing points to them yet. */
 static void
 write_rest(Relation index, const HnswMeta *meta, BlockNumber first, const char *image)
@@ -378,18 +396,9 @@ write_rest(Relation index, const HnswMeta *meta, BlockNumber first, const char *
 	for (int i = 1; i < meta->span; i++)
 	{
 		Size		offset = i * HNSW_PAGE_ROOM;
-		Buffer		buffer = ReadBuffer(index, first + i);
-		GenericXLogState *xlog;
-		Page		page;
 
-		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		xlog = GenericXLogStart(index);
-		page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
-		hnsw_page_init(page, HNSW_PAGE_REST);
-		memcpy((char *) page + HNSW_PAGE_START, image + offset,
-			   Min(HNSW_PAGE_ROOM, meta->row_size - offset));
-		GenericXLogFinish(xlog);
-		UnlockReleaseBuffer(buffer);
+		hnsw_page_replace(index, first + i, HNSW_PAGE_REST, image + offset,
+						  Min(HNSW_PAGE_ROOM, meta->row_size - offset));
 	}
 }
 

@@ -534,23 +534,6 @@ hnsw_write_pages(HnswBuild *build)
 
 /* ---- in place of a flat index's pages ---- */
 
-/* Overwrite a page with a record of its own. */
-static void
-replace_page(Relation index, BlockNumber block, HnswPageKind kind, const void *content, Size size)
-{
-	Buffer		buffer = ReadBuffer(index, block);
-	GenericXLogState *xlog;
-	Page		page;
-
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	xlog = GenericXLogStart(index);
-	page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
-	hnsw_page_init(page, kind);
-	memcpy((char *) page + HNSW_PAGE_START, content, size);
-	GenericXLogFinish(xlog);
-	UnlockReleaseBuffer(buffer);
-}
-
 /*
  * Pages of a graph that was not finished before a crash, behind those of the mean: nothing leads there, but
  * they look like it.
@@ -571,7 +554,7 @@ remove_leftovers(Relation index, BlockNumber mean_end)
 			(hnsw_page_is(page, HNSW_PAGE_MEAN) && block >= mean_end);
 		UnlockReleaseBuffer(buffer);
 		if (left)
-			replace_page(index, block, HNSW_PAGE_FLAT, NULL, 0);
+			hnsw_page_replace(index, block, HNSW_PAGE_FLAT, "", 0);
 	}
 }
 
@@ -605,8 +588,8 @@ hnsw_replace_pages(HnswBuild *build, const HnswMeta *flat)
 	remove_leftovers(index, HNSW_MEAN_BLOCK + (size + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM);
 	writer.in_place = true;
 	for (Size done = 0; done < size; done += HNSW_PAGE_ROOM)
-		replace_page(index, HNSW_MEAN_BLOCK + done / HNSW_PAGE_ROOM, HNSW_PAGE_MEAN,
-					 (const char *) build->mean + done, Min(size - done, HNSW_PAGE_ROOM));
+		hnsw_page_replace(index, HNSW_MEAN_BLOCK + done / HNSW_PAGE_ROOM, HNSW_PAGE_MEAN,
+						  (const char *) build->mean + done, Min(size - done, HNSW_PAGE_ROOM));
 	write_centres(&writer);
 	if (build->n > 0)
 	{
@@ -615,6 +598,6 @@ hnsw_replace_pages(HnswBuild *build, const HnswMeta *flat)
 		meta->routing_count = writer.nrouting;
 	}
 	meta->routing_version = flat->routing_version + 1;
-	replace_page(index, HNSW_META_BLOCK, HNSW_PAGE_META, meta, sizeof(*meta));
+	hnsw_page_replace(index, HNSW_META_BLOCK, HNSW_PAGE_META, meta, sizeof(*meta));
 	release_flat(index, meta, flat, nblocks);
 }

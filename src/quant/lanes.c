@@ -150,10 +150,4 @@ levels(int dim, const float *x, float factor, int bits, float *z)
 		subtract_##name, peak_##name, round_to_bytes_##name, levels_##name \
 	}
 
-#define ANY
-INSTANCES(scalar, ANY);
-
-#if defined(__x86_64__)
-#define AVX2 __attribute__((target("avx2")))
-INSTANCES(avx2, AVX2);
-#endif
+FOR_EVERY_TARGET(INSTANCES)

@@ -76,21 +76,7 @@ sums_tile(const uint8_t *const *rows, int nrows, const uint8_t *block, int words
 	}
 }
 
-INLINE void
-sums_metric(const uint8_t *const *rows, int n, const uint8_t *packed, int ncolumns, int words,
-			bool l1, int32_t *out, int ld)
-{
-	for (int j = 0; j < ncolumns; j += 16)
-	{
-		const uint8_t *block = packed + (size_t) j * 4 * words;
-		int			i = 0;
-
-		for (; i + ROWS <= n; i += ROWS)
-			sums_tile(rows + i, ROWS, block, words, l1, out + (size_t) i * ld + j, ld);
-		for (; i < n; i++)
-			sums_tile(rows + i, 1, block, words, l1, out + (size_t) i * ld + j, ld);
-	}
-}
+#include "quant/tiles.h"
 
 INLINE void
 sums(const uint8_t *const *rows, int n, const uint8_t *packed, int ncolumns, int words, bool l1,
@@ -189,12 +175,6 @@ pick(const int32_t *sums, int n, VdistRowFactors row, float factor,
 		pack_##name, sums_##name, sums_list_##name, pick_##name \
 	}
 
-#define ANY
-INSTANCES(scalar, ANY);
-
-#if defined(__x86_64__)
-#define AVX2 __attribute__((target("avx2")))
-INSTANCES(avx2, AVX2);
-#endif
+FOR_EVERY_TARGET(INSTANCES)
 
 const VdistBlocks *vdist_wide_blocks = &vdist_wide_blocks_scalar;
