@@ -18,7 +18,7 @@ comma = ,
 # The distance kernels are dispatched at run time and gain nothing from JIT inlining.
 override with_llvm = no
 
-EXTRA_CLEAN = .build/unit .build/pg_config
+EXTRA_CLEAN = .build/unit .build/hold.so .build/pg_config
 
 PG_CONFIG ?= pg_config
 export PG_CONFIG
@@ -49,6 +49,9 @@ UNIT_BIN = $(patsubst test/unit/%.c,.build/unit/%,$(wildcard test/unit/*.c))
 	@mkdir -p .build/unit
 	$(CC) -std=gnu99 -O1 -g -Wall -Wextra -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
 		-Isrc -o $@ $< $(UNIT_SRC) -lm -lpthread
+
+.build/hold.so: test/perl/hold.c .build/pg_config
+	$(CC) $(CFLAGS) $(CPPFLAGS) -shared -o $@ $<
 
 #: Building
 #  all            build the extension (the default)
@@ -103,7 +106,7 @@ check-asan:
 	@docker/local/packages test
 	@T='$(T)' test/asan/run $(or $(SUITES),regress isolation tap)
 
-unit-programs: $(UNIT_BIN)
+test-programs: $(UNIT_BIN) .build/hold.so
 
 check-unit check-regress check-isolation check-tap check-includes check-format:
 	@T='$(T)' test/run $(@:check-%=%)
@@ -125,5 +128,5 @@ help:
 FORCE:
 
 .PHONY: packages install-pgvector-shim uninstall-pgvector-shim quickstart quickstart-stop test \
-	unit-programs check-asan check-clients check-unit check-regress check-isolation \
+	test-programs check-asan check-clients check-unit check-regress check-isolation \
 	check-tap check-includes check-format format typedefs help FORCE

@@ -1,0 +1,267 @@
+# vdist_hnsw where two processes meet in the middle of their work: an insert that has chosen rows which VACUUM
+# then frees, an insert beside VACUUM's last look at equal rows, a search of an index that becomes a graph
+# under it. perl/hold.c holds what one of them needs next, until the other is where it must be.
+#
+# No wait is without an end: a hold ends by itself after a minute, and a process that is stopped goes on
+# in any case.
+use strict;
+use warnings;
+
+use Cwd;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $stopped;
+END { kill 'CONT', $stopped if $stopped; }
+
+my $node = PostgreSQL::Test::Cluster->new('node');
+# Without checksums the file shows what the pages hold; who writes pages would share their locks.
+$node->init(no_data_checksums => 1);
+$node->append_conf('postgresql.conf',
+	"shared_buffers = 64MB\nautovacuum = off\nbgwriter_lru_maxpages = 0\ncheckpoint_timeout = 1h\nmax_wal_size = 1GB\n");
+$node->start;
+my $library = getcwd() . '/hold';
+$node->safe_psql('postgres', qq{
+	CREATE EXTENSION vdist;
+	CREATE FUNCTION hold_page(regclass, integer, text) RETURNS void STRICT LANGUAGE C AS '$library';
+	CREATE FUNCTION hold_extension(regclass, text) RETURNS void STRICT LANGUAGE C AS '$library';
+	CREATE TABLE item (id serial PRIMARY KEY, embedding vector(48));
+	CREATE FUNCTION example(i integer) RETURNS vector LANGUAGE sql IMMUTABLE AS
+	  \$\$ SELECT array_agg(sin(i * j * 0.7) + cos(i % 31 + j))::real[]::vector(48) FROM generate_series(1, 48) j \$\$;
+	ALTER DATABASE postgres SET enable_seqscan = off;
+	ALTER DATABASE postgres SET enable_sort = off;
+	ALTER DATABASE postgres SET statement_timeout = '100s'});
+
+sub sql { return $node->safe_psql('postgres', shift, timeout => 120) }
+sub problems { return sql("SELECT * FROM vdist.index_check('item_index', true)") }
+sub blocks { return sql("SELECT pg_relation_size('item_index') / 8192") }
+
+# The states of the rows on each page, as the file has them; '' for a page of another kind.
+sub states
+{
+	my ($rows, $bytes) = split /\|/, sql("CHECKPOINT; SELECT rows_per_page, row_bytes FROM vdist.index_info('item_index')");
+	my $file = slurp_file($node->data_dir . '/' . sql("SELECT pg_relation_filepath('item_index')"));
+	return map {
+		my $page = substr $file, 8192 * $_, 8192;
+		unpack('S', substr $page, 8188, 2) == 4
+		  ? join '', map { ord(substr $page, 24 + $bytes * $_, 1) & 15 } 0 .. $rows - 1
+		  : '';
+	} 0 .. length($file) / 8192 - 1;
+}
+
+# Begin a statement in a session of its own.
+sub begin
+{
+	my ($sql) = @_;
+	my ($out, $err) = ('', '');
+	my $session = { out => \$out, err => \$err };
+	$session->{run} = IPC::Run::start([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'),
+			'-c', 'SELECT pg_backend_pid()', '-c', $sql ], '>', \$out, '2>', \$err, IPC::Run::timeout(120));
+	$session->{run}->pump until $out =~ /^(\d+)\n/ or !$session->{run}->pumpable;
+	($session->{pid}) = $out =~ /^(\d+)\n/ or die "no session: $err";
+	return $session;
+}
+
+# Its output, when it is through.
+sub end
+{
+	my ($session) = @_;
+	$session->{run}->finish;
+	return ${ $session->{out} } =~ s/^\d+\n//r . ${ $session->{err} };
+}
+
+# Wait for a condition, twenty seconds at most.
+sub wait_for
+{
+	my ($condition) = @_;
+	my $until = time + 20;
+	while (time < $until)
+	{
+		return 1 if $condition->();
+		usleep(5000);
+	}
+	return 0;
+}
+
+# Where a session stands: "Lock extend", "running", "" when it is through.
+sub place
+{
+	my ($session) = @_;
+	return sql("SELECT coalesce(wait_event_type || ' ' || wait_event, 'running') FROM pg_stat_activity
+		WHERE pid = $session->{pid} AND state = 'active'");
+}
+
+sub stands
+{
+	my ($session, $where) = @_;
+	return wait_for(sub { place($session) eq $where });
+}
+
+# Hold something until release.
+my $holds = 0;
+sub hold
+{
+	my ($function, @arguments) = @_;
+	my $file = $node->basedir . '/hold' . ++$holds;
+	my $session = begin("SELECT $function(" . join(', ', "'item_index'", @arguments, "'$file'") . ')');
+	$session->{file} = $file;
+	wait_for(sub { -e $file }) or die "could not hold: ${ $session->{err} }";
+	return $session;
+}
+
+sub release
+{
+	my ($session) = @_;
+	unlink $session->{file};
+	return end($session);
+}
+
+# ---- an insert has chosen its neighbors, and needs a new page for itself, when VACUUM comes ----
+sql('INSERT INTO item (embedding) SELECT example(i) FROM generate_series(1, 2500) i;
+	CREATE INDEX item_index ON item USING vdist_hnsw (embedding);
+	DELETE FROM item WHERE id = 1; VACUUM (INDEX_CLEANUP on) item');
+# the row that is free
+my $size = blocks();
+for (my $i = 0; $i < 50 && blocks() == $size; $i++)
+{
+	sql("INSERT INTO item (embedding) SELECT example(3000 + $i)");
+}
+sql('DELETE FROM item WHERE id BETWEEN 500 AND 600');
+my $insert;
+my $extension;
+for (my $i = 0; $i < 20; $i++)
+{
+	$extension = hold('hold_extension');
+	$insert = begin("INSERT INTO item (embedding) SELECT array_agg(x + 0.001)::real[] FROM unnest(example(550 + $i)::real[]) x");
+	last if wait_for(sub { place($insert) =~ /^(Lock extend)?$/ }) && place($insert) ne '';
+	end($insert);
+	release($extension);
+}
+is(place($insert), 'Lock extend', 'an insert stands still between search and row');
+my $vacuum = begin('VACUUM (INDEX_CLEANUP on) item');
+ok(wait_for(sub { place($vacuum) =~ /^(Lock page)?$/ }), 'VACUUM waits for it or is through');
+release($extension);
+is(end($insert) . end($vacuum), '', 'both end');
+is(problems(), '', 'the insert links to no row that VACUUM freed');
+
+
+# ---- VACUUM has found no heap row left of a vector when an insert brings one ----
+sql('TRUNCATE item; DROP INDEX item_index;
+	INSERT INTO item (embedding) SELECT example(i) FROM generate_series(1, 2500) i;
+	INSERT INTO item (embedding) SELECT example(0) FROM generate_series(1, 4000);
+	CREATE INDEX item_index ON item USING vdist_hnsw (embedding)');
+$size = blocks();
+for (my $i = 0; $i < 50 && blocks() == $size; $i++)
+{
+	sql("INSERT INTO item (embedding) SELECT example(3000 + $i)");
+}
+my @states = states();
+my $last = $#states;
+my ($chain) = grep { $states[$_] =~ /^3+$/ } 1 .. $last;
+ok(defined $chain, 'a page has nothing but heap rows of one vector');
+like($states[$last], qr/^1/, 'the last page has rows of the graph');
+sql('DELETE FROM item WHERE embedding = example(0)');
+my $end_of_pass = hold('hold_page', $last);
+$vacuum = begin('VACUUM (INDEX_CLEANUP on) item');
+ok(stands($vacuum, 'LWLock BufferContent'), 'VACUUM is at the last page');
+my $counting = hold('hold_page', $chain);
+release($end_of_pass);
+ok( wait_for(
+		sub {
+			sql("SELECT count(*) FROM pg_locks WHERE pid = $vacuum->{pid} AND locktype = 'page'") eq '1'
+			  && place($vacuum) eq 'LWLock BufferContent';
+		}),
+	'VACUUM counts the heap rows of the vector');
+$insert = begin('INSERT INTO item (embedding) SELECT example(0)');
+ok(wait_for(sub { place($insert) =~ /^(Lock page)?$/ }), 'an insert of it waits or is through');
+release($counting);
+is(end($insert) . end($vacuum), '', 'both end');
+is(problems(), '', 'the new row is in the index');
+is(sql('SELECT count(*) FROM (SELECT id FROM item ORDER BY embedding <-> example(0) LIMIT 10) i
+	JOIN item USING (id) WHERE embedding = example(0)'), '1', 'and is found');
+
+# ---- a flat index gets its graph while others are in the middle of it ----
+
+# Rows that fill a flat index: the next insert makes the graph.
+sub fill_flat
+{
+	sql('DROP TABLE IF EXISTS item; CREATE TABLE item (id serial PRIMARY KEY, embedding vector(48));
+		CREATE INDEX item_index ON item USING vdist_hnsw (embedding)');
+	my $rows = sql("SELECT rows_per_page FROM vdist.index_info('item_index')");
+	my $n = (int((2000 + $rows - 1) / $rows) - 2) * $rows;
+	sql("INSERT INTO item (embedding) SELECT example(i) FROM generate_series(1, $n) i");
+	is(is_graph(), '0', 'an index of few rows is flat');
+	return $n;
+}
+
+sub is_graph { return sql("SELECT (code_bits > 0)::integer FROM vdist.index_info('item_index')"); }
+
+# Stop a session that waits for a page: there it holds nothing, and stays when the page is free.
+sub begin_and_stop
+{
+	my ($sql) = @_;
+	my $page = hold('hold_page', 2);
+	my $session = begin($sql);
+	ok(stands($session, 'LWLock BufferContent'), 'it stands still: ' . $sql =~ s/ .*//sr);
+	kill 'STOP', $stopped = $session->{pid};
+	release($page);
+	return $session;
+}
+
+sub go_on
+{
+	kill 'CONT', $stopped;
+	$stopped = 0;
+	return;
+}
+my $more = 'INSERT INTO item (embedding) SELECT example(i) FROM generate_series(5001, 6000) i';
+
+# a search: its pages are used anew
+my $n = fill_flat();
+my $search = begin_and_stop('SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM item ORDER BY embedding <-> example(0) OFFSET 0) i');
+$insert = begin($more);
+ok(wait_for(sub { place($insert) eq '' }), 'inserts make the graph and go on');
+is(is_graph(), '1', 'now there is a graph');
+go_on();
+is(end($insert), '', 'inserts end');
+is(end($search), "$n|$n\n", 'the search returns the rows that it saw when it began');
+is(problems(), '', 'the index is sound');
+
+# another insert: it must not put its row where nobody looks any more
+fill_flat();
+my $other = begin_and_stop('INSERT INTO item (embedding) SELECT example(7000)');
+$insert = begin($more);
+ok(wait_for(sub { place($insert) =~ /^(Lock page)?$/ }), 'who makes the graph waits or is through');
+go_on();
+is(end($insert) . end($other), '', 'both end');
+is(is_graph(), '1', 'now there is a graph');
+is(problems(), '', 'the row is in the index');
+
+# VACUUM: dead rows must not move where it has been
+fill_flat();
+sql('DELETE FROM item WHERE id % 3 > 0');
+$vacuum = begin_and_stop('VACUUM (INDEX_CLEANUP on) item');
+$insert = begin($more);
+ok(wait_for(sub { place($insert) =~ /^(Lock page)?$/ }), 'who makes the graph waits or is through');
+go_on();
+is(end($insert) . end($vacuum), '', 'both end');
+sql('INSERT INTO item (embedding) SELECT example(i) FROM generate_series(8001, 11000) i');
+is(is_graph(), '1', 'now there is a graph');
+is(problems(), '', 'no heap row that is used again is there under its old vector');
+
+# two that find it full
+$n = fill_flat();
+$extension = hold('hold_extension');
+$insert = begin('INSERT INTO item (embedding) SELECT example(7000)');
+ok(stands($insert, 'Lock extend'), 'one is about to write the graph');
+$other = begin('INSERT INTO item (embedding) SELECT example(7001)');
+ok(wait_for(sub { place($other) =~ /^Lock|^$/ }), 'the other waits for it or is through');
+release($extension);
+is(end($insert) . end($other), '', 'both end');
+is(problems(), '', 'the index is sound');
+is(sql("SELECT heap_rows FROM vdist.index_info('item_index')"), $n + 2, 'and has each row once');
+
+$node->stop;
+done_testing();
