@@ -71,6 +71,27 @@ BEGIN
 END
 $$;
 
+-- What a distance costs depends on where its vectors lie.
+CREATE FUNCTION vdist.distance_support(internal) RETURNS internal
+  AS 'MODULE_PATHNAME', 'vdist_distance_support' LANGUAGE C STRICT;
+COMMENT ON FUNCTION vdist.distance_support(internal) IS
+  'planner support: cost of a distance, with the reading of vectors that are stored out of line';
+DO $$
+DECLARE
+  function pg_catalog.regprocedure;
+BEGIN
+  FOR function IN
+    SELECT p.oid FROM pg_catalog.pg_depend d
+      JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'vdist'
+      JOIN pg_catalog.pg_proc p ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = d.objid
+    WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'
+      AND p.proname ~ '(distance|inner_product)$'
+  LOOP
+    EXECUTE pg_catalog.format('ALTER FUNCTION %s SUPPORT vdist.distance_support', function);
+  END LOOP;
+END
+$$;
+
 DROP FUNCTION vdist.index_info(regclass);
 CREATE FUNCTION vdist.index_info(index regclass,
     OUT rows bigint, OUT heap_rows bigint, OUT dead bigint, OUT free bigint,

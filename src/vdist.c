@@ -129,16 +129,16 @@ define_pgvector_settings(void)
 	MarkGUCPrefixReserved("ivfflat");
 }
 
-static planner_hook_type previous_planner;
+static create_upper_paths_hook_type previous_upper_paths;
 
-static PlannedStmt *
-plan(Query *parse, const char *query_string, int cursorOptions, ParamListInfo boundParams)
+static void
+upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input, RelOptInfo *output,
+			void *extra)
 {
-	PlannedStmt *statement = (previous_planner ? previous_planner : standard_planner)
-	(parse, query_string, cursorOptions, boundParams);
-
-	hnsw_trim_plan(statement);
-	return statement;
+	if (previous_upper_paths)
+		previous_upper_paths(root, stage, input, output, extra);
+	if (stage == UPPERREL_FINAL)
+		hnsw_trim_paths(root, output);
 }
 
 void
@@ -178,8 +178,8 @@ _PG_init(void)
 	pgvector_define_settings = define_pgvector_settings;
 	if (pgvector_is_ours())
 		define_pgvector_settings();
-	previous_planner = planner_hook;
-	planner_hook = plan;
+	previous_upper_paths = create_upper_paths_hook;
+	create_upper_paths_hook = upper_paths;
 
 	MarkGUCPrefixReserved("vdist");
 }

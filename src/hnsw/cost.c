@@ -2,10 +2,8 @@
  * cost.c: what the planner believes a vdist_hnsw scan costs. Calls core's generic estimate; called by
  * core through handler.c.
  *
- * Measured with 128 dimensions: a sequential scan with its distance takes 0.4 us a row, for which the
- * planner charges 0.33; a hop takes 0.6 us with a row of 1.3 kB and 0.9 us with one of 8 kB, more when the row
- * has to be copied from several pages; a row of the stream, which remembers all it has seen and reads the
- * exact vector, some 3 us more.
+ * A unit is what the planner makes of 0.45 us: so long takes one of the 0.33 that it charges for a row of a
+ * sequential scan with a distance. test/bench/README.md has the measurements.
  */
 #include "compat.h"
 
@@ -20,14 +18,17 @@
 
 #include "hnsw/hnsw.h"
 
-#define HOP_COST 0.5
-#define HOP_COST_PER_KB 0.1
+/* 0.7 us with a row of 1.3 kB and 1.6 us with one of 8 kB, which are seldom in the processor's cache. */
+#define HOP_COST 1.2
+#define HOP_COST_PER_KB 0.3
 
-/* Of a flat index, all rows are looked at, in the order they lie in. */
-#define FLAT_COST 0.05
+/* Of a flat index, all rows are looked at, in the order they lie in; then they are sorted as asked for. */
+#define FLAT_COST 0.06
+#define FLAT_COST_PER_KB 0.15
+#define FLAT_RETURN_COST 0.5
 
-/* What a row of the stream costs besides its hop; its heap page is charged for by core. */
-#define STREAM_COST 2.5
+/* A row of the stream is one hop, and those that keep it ahead (stream.c). */
+#define HOPS_PER_ROW (1 + HNSW_STREAM_AHEAD)
 
 /* Choosing where to begin, making the query's code. */
 #define START_COST 5.0
@@ -39,9 +40,10 @@ hnsw_cost_of(double ef, PlannerInfo *root, IndexPath *path, double loop_count, C
 {
 	IndexOptInfo *info = path->indexinfo;
 	GenericCosts costs = {0};
-	double		hop = HOP_COST;
+	QualCost	distance;
+	double		row_kb = 1;
+	double		hop;
 	bool		flat = false;
-	double		first;
 	double		uncached;
 	double		random_page_cost;
 
@@ -58,9 +60,9 @@ hnsw_cost_of(double ef, PlannerInfo *root, IndexPath *path, double loop_count, C
 	}
 	genericcostestimate(root, path, loop_count, &costs);
 
-	if (info->hypothetical)
-		hop += HOP_COST_PER_KB;
-	else
+	cost_qual_eval(&distance, path->indexorderbys, root);
+
+	if (!info->hypothetical)
 	{
 		Relation	index = index_open(info->indexoid, NoLock);
 		VdistIndexMetric metric;
@@ -71,21 +73,34 @@ hnsw_cost_of(double ef, PlannerInfo *root, IndexPath *path, double loop_count, C
 			ef *= HNSW_PROJECTED_EF;
 		meta = &hnsw_cache(index)->meta;
 		flat = HnswIsFlat(meta);
-		hop = (flat ? FLAT_COST : HOP_COST) + HOP_COST_PER_KB * meta->row_size / 1024;
+		row_kb = meta->row_size / 1024.0;
 		index_close(index, NoLock);
 	}
+	hop = flat ? FLAT_COST + FLAT_COST_PER_KB * row_kb : HOP_COST + HOP_COST_PER_KB * row_kb;
 	get_tablespace_page_costs(info->reltablespace, &random_page_cost, NULL);
 	uncached = 1.0 - (double) effective_cache_size / Max(info->pages, 1);
 	if (uncached > 0)
 		hop += uncached * random_page_cost;
 
-	/* the first row waits for ef hops; what they find costs no more */
-	first = flat ? info->tuples : Min(ef, info->tuples);
-	*startup = START_COST + first * hop;
-	*total = *startup + (info->tuples - first) * (hop + STREAM_COST);
+	/*
+	 * The first row waits for ef hops. Each then costs the same, though the first ten come with
+	 * them and the last ones without any: who asks for many has a condition or takes the table's
+	 * greater part. Heap pages are charged for by core, the exact vector is not.
+	 */
+	*startup = START_COST + distance.startup;
+	if (flat)
+	{
+		*startup += info->tuples * hop;
+		*total = *startup + info->tuples * FLAT_RETURN_COST;
+	}
+	else
+	{
+		*startup += Min(ef, info->tuples) * hop;
+		*total = *startup + info->tuples * (HOPS_PER_ROW * hop + distance.per_tuple);
+	}
 	*selectivity = costs.indexSelectivity;
 	*correlation = 0;
-	*pages = first;
+	*pages = info->pages;
 }
 
 void

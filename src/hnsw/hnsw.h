@@ -512,7 +512,7 @@ extern bool hnsw_make_edges(HnswInsert *insert, const HnswEdges *edges, uint32 n
 
 /* ---- plan.c ---- */
 
-extern void hnsw_trim_plan(PlannedStmt *statement);
+extern void hnsw_trim_paths(PlannerInfo *root, RelOptInfo *final);
 
 /* ---- handler.c and the callbacks ---- */
 
@@ -520,6 +520,12 @@ extern int	hnsw_ef_search;
 
 /* Of projections, whose estimates are rough, a scan looks at so many times the rows of the setting. */
 #define HNSW_PROJECTED_EF 4
+
+/*
+ * How many times what it returned a scan looks ahead, behind its first search. The README has what other
+ * factors find and cost.
+ */
+#define HNSW_STREAM_AHEAD 6
 
 /* How an index scan searches, when it is not by vdist's own settings. */
 typedef struct HnswScanLimits

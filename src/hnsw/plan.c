@@ -1,5 +1,5 @@
 /*
- * plan.c: takes from a finished plan what nobody will read. Calls the catalog caches; called by the
+ * plan.c: takes from a query's paths what nobody will read. Calls the catalog caches; called by the
  * roof's planner hook.
  *
  * ORDER BY distance LIMIT k makes the planner compute the distance of every row it returns, although a
@@ -9,106 +9,100 @@
 #include "compat.h"
 
 #include "access/amapi.h"
-#include "access/htup_details.h"
-#include "catalog/pg_class.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "nodes/plannodes.h"
-#include "utils/lsyscache.h"
-#include "utils/syscache.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/tlist.h"
 
 #include "hnsw/hnsw.h"
 
 /* By whatever name. */
 static bool
-is_hnsw(Oid index)
+is_hnsw(const IndexOptInfo *index)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(index));
-	IndexAmRoutine *routine;
-	Oid			am;
-	bool		result;
+	IndexAmRoutine *routine = GetIndexAmRoutineByAmId(index->relam, true);
+	bool		result = routine != NULL && routine->amgettuple == hnsw_get_tuple;
 
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	am = ((Form_pg_class) GETSTRUCT(tuple))->relam;
-	ReleaseSysCache(tuple);
-	routine = GetIndexAmRoutineByAmId(am, true);
-	result = routine != NULL && routine->amgettuple == hnsw_get_tuple;
 	if (routine != NULL)
 		pfree(routine);
 	return result;
 }
 
-/* The value of an order that only the scan below needed, and does not need: a column that is junk on
- * both levels. */
-static void
-trim_scan(Limit *limit, IndexScan *scan)
+/*
+ * The path with NULL for the value that has this reference, or NULL when it is no ordered index scan; and what
+ * a row costs less.
+ */
+static Path *
+without_value(PlannerInfo *root, Path *path, Index ref, Cost *saved)
 {
+	Path	   *scan = IsA(path, ProjectionPath) ? ((ProjectionPath *) path)->subpath : path;
+	PathTarget *target = copy_pathtarget(path->pathtarget);
 	ListCell   *cell;
 
-	if (scan->indexorderbyorig == NIL || !is_hnsw(scan->indexid))
-		return;
-	foreach(cell, scan->scan.plan.targetlist)
+	if (!IsA(scan, IndexPath) || ((IndexPath *) scan)->indexorderbys == NIL ||
+		!is_hnsw(((IndexPath *) scan)->indexinfo))
+		return NULL;
+	foreach(cell, target->exprs)
 	{
-		TargetEntry *entry = lfirst_node(TargetEntry, cell);
-		TargetEntry *above;
+		Node	   *expr = lfirst(cell);
+		QualCost	cost;
 
-		if (!entry->resjunk || entry->resno > list_length(limit->plan.targetlist) ||
-			!equal(entry->expr, linitial(scan->indexorderbyorig)))
+		if (get_pathtarget_sortgroupref(target, foreach_current_index(cell)) != ref)
 			continue;
-		above = list_nth_node(TargetEntry, limit->plan.targetlist, entry->resno - 1);
-		if (!above->resjunk || !IsA(above->expr, Var) ||
-			((Var *) above->expr)->varattno != entry->resno)
-			continue;
-		entry->expr = (Expr *) makeNullConst(exprType((Node *) entry->expr),
-											 exprTypmod((Node *) entry->expr),
-											 exprCollation((Node *) entry->expr));
+		cost_qual_eval_node(&cost, expr, root);
+		*saved = cost.per_tuple;
+		lfirst(cell) = makeNullConst(exprType(expr), exprTypmod(expr), exprCollation(expr));
 	}
-}
 
-static void trim(Plan *plan);
-
-static void
-trim_list(List *plans)
-{
-	ListCell   *cell;
-
-	foreach(cell, plans)
-		trim(lfirst(cell));
-}
-
-static void
-trim(Plan *plan)
-{
-	if (plan == NULL)
-		return;
-	switch (nodeTag(plan))
+	/* the path itself may be part of others */
+	if (scan == path)
 	{
-		case T_Limit:
-			if (((Limit *) plan)->limitOption == LIMIT_OPTION_COUNT &&
-				IsA(plan->lefttree, IndexScan))
-				trim_scan((Limit *) plan, (IndexScan *) plan->lefttree);
-			break;
-		case T_Append:
-			trim_list(((Append *) plan)->appendplans);
-			break;
-		case T_MergeAppend:
-			trim_list(((MergeAppend *) plan)->mergeplans);
-			break;
-		case T_SubqueryScan:
-			trim(((SubqueryScan *) plan)->subplan);
-			break;
-		default:
-			break;
+		IndexPath  *copy = makeNode(IndexPath);
+
+		*copy = *(IndexPath *) path;
+		path = &copy->path;
 	}
-	trim(plan->lefttree);
-	trim(plan->righttree);
+	else
+	{
+		ProjectionPath *copy = makeNode(ProjectionPath);
+
+		*copy = *(ProjectionPath *) path;
+		path = &copy->path;
+	}
+	path->pathtarget = target;
+	return path;
 }
 
-/* Spare a finished plan the distances that only ordered rows. */
+/*
+ * Spare the final paths of a query the distances that only order rows: a column that the query does not
+ * return, of a scan directly below a LIMIT. A hook of this late hour sees even the statement whose planning
+ * loaded the library, by opening an index.
+ */
 void
-hnsw_trim_plan(PlannedStmt *statement)
+hnsw_trim_paths(PlannerInfo *root, RelOptInfo *final)
 {
-	trim(statement->planTree);
-	trim_list(statement->subplans);
+	SortGroupClause *first;
+	ListCell   *cell;
+
+	if (root->parse->sortClause == NIL)
+		return;
+	first = linitial_node(SortGroupClause, root->parse->sortClause);
+	if (!get_sortgroupclause_tle(first, root->processed_tlist)->resjunk)
+		return;
+	foreach(cell, final->pathlist)
+	{
+		LimitPath  *limit = lfirst(cell);
+
+		if (IsA(limit, LimitPath) && limit->limitOption == LIMIT_OPTION_COUNT)
+		{
+			Cost		saved = 0;
+			Path	   *path = without_value(root, limit->subpath, first->tleSortGroupRef, &saved);
+
+			if (path == NULL)
+				continue;
+			limit->subpath = path;
+			limit->path.total_cost -= saved * limit->path.rows;
+		}
+	}
 }

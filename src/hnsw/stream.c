@@ -15,9 +15,6 @@
 
 #include "hnsw/scan.h"
 
-/* The README has what other factors find and cost. */
-#define AHEAD 6
-
 /* ---- the set of rows seen ---- */
 
 static inline uint32
@@ -219,7 +216,7 @@ hnsw_stream_more(HnswScan *so)
 
 /*
  * Has the search come far enough to return a row at this distance? It must have nothing nearer to
- * expand, and be as many rows ahead of what was returned as the first search was, and by AHEAD times
+ * expand, and be as many rows ahead of what was returned as the first search was, and by a multiple of
  * what was returned: the farther out, the more rows are reached late, and those come last.
  */
 bool
@@ -231,7 +228,7 @@ hnsw_stream_passed(HnswScan *so, double distance)
 		return true;
 	nearest = vdist_index_estimate(&so->metric, hnsw_key_distance(so->frontier[0]));
 	return distance <= nearest &&
-		so->nhits >= so->nreturned + Max(so->search.ef, AHEAD * so->nreturned);
+		so->nhits >= so->nreturned + Max(so->search.ef, HNSW_STREAM_AHEAD * so->nreturned);
 }
 
 /* A row that should have come earlier: it comes last, so that the others are in order. */
