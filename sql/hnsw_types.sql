@@ -112,6 +112,25 @@ CREATE INDEX ON others USING vdist_hnsw (b);
 CREATE INDEX ON others USING vdist_hnsw (s);
 DROP TABLE items, others;
 
+-- codes of bits are the bits: recall of 20 by few candidates, built and inserted (rotated, with 2 bits, it is .980 and .951)
+CREATE TABLE codes (b bit(52));
+INSERT INTO codes SELECT ('x' || md5(i::text))::bit(52) FROM generate_series(1, 5000) AS i;
+CREATE INDEX codes_b ON codes USING vdist_hnsw (b bit_hamming_ops);
+SELECT code_bits FROM vdist.index_info('codes_b');
+CREATE FUNCTION codes_recall() RETURNS float8
+  LANGUAGE sql SET enable_seqscan = off SET vdist.hnsw_ef_search = 20
+  AS $$ SELECT avg((found.d <= farthest.d)::int)
+    FROM (SELECT ('x' || md5((-i)::text))::bit(52) AS q FROM generate_series(1, 200) AS i) AS queries,
+      LATERAL (SELECT b <~> q AS d FROM codes ORDER BY b <~> q LIMIT 20) AS found,
+      LATERAL (SELECT max(d) AS d FROM (SELECT b <~> q AS d FROM codes ORDER BY (b <~> q) + 0 LIMIT 20) AS nearest) AS farthest $$;
+SELECT codes_recall() >= 0.99;
+TRUNCATE codes;
+INSERT INTO codes SELECT ('x' || md5(i::text))::bit(52) FROM generate_series(1, 5000) AS i;
+SELECT codes_recall() >= 0.97;
+SELECT * FROM vdist.index_check('codes_b', true);
+DROP TABLE codes CASCADE;
+DROP FUNCTION codes_recall;
+
 -- the most elements that a sparsevec can have, and many bits
 CREATE TABLE wide (id serial, s sparsevec(20000), b bit(100000));
 INSERT INTO wide (s, b)

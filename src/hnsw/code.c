@@ -43,8 +43,16 @@ hnsw_codes_init(HnswCodes *codes, const HnswMeta *meta, const float *mean, const
 {
 	VdistQuantMetric metric = vdist_metric_quant((VdistMetric) meta->metric);
 
-	vdist_quant_init(&codes->own, metric, meta->dim, meta->own_bits, mean, meta->range);
-	vdist_quant_init(&codes->code, metric, meta->dim, meta->code_bits, mean, meta->range);
+	if (meta->metric == VDIST_METRIC_HAMMING)
+	{
+		vdist_quant_init_binary(&codes->own, meta->dim, meta->own_bits, mean);
+		vdist_quant_init_binary(&codes->code, meta->dim, meta->code_bits, mean);
+	}
+	else
+	{
+		vdist_quant_init(&codes->own, metric, meta->dim, meta->own_bits, mean, meta->range);
+		vdist_quant_init(&codes->code, metric, meta->dim, meta->code_bits, mean, meta->range);
+	}
 	codes->ncentres = meta->ncentres;
 	codes->centres = centres;
 }

@@ -225,8 +225,8 @@ add_tid(HnswInsert *insert, uint32 number, ItemPointer tid)
 
 /*
  * Fill in the image's neighbors from the candidates, given its vector in insert->x: first those
- * that no nearer kept one is closer to than the new row is (alpha = 1), then the nearest of the
- * others until the slots are full.
+ * that every nearer kept one is farther from than the new row is (alpha = 1), then the nearest of the
+ * others until the slots are full. Between bits, distances are often equal.
  */
 void
 hnsw_choose_neighbors(HnswInsert *insert)
@@ -253,7 +253,7 @@ hnsw_choose_neighbors(HnswInsert *insert)
 		bool		keep = true;
 
 		for (int j = 0; j < n && keep; j++)
-			keep = hnsw_code_distance(meta, candidate->x, chosen[j]->x) >= candidate->distance;
+			keep = hnsw_code_distance(meta, candidate->x, chosen[j]->x) > candidate->distance;
 		candidate->kept = keep;
 		if (keep)
 			chosen[n++] = candidate;

@@ -208,6 +208,8 @@ decide(Sample *sample, HnswSample *result)
 		sample_lift(sample, result);
 	else
 		memcpy(result->centre, result->mean, sizeof(float) * dim);
+	for (int j = 0; j < dim && metric == VDIST_METRIC_HAMMING; j++)
+		result->mean[j] = 0.5f;
 
 	vectors.dim = dim;
 	vectors.n = sample->n;

@@ -392,6 +392,15 @@ hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
 	int			dim = sample->dim;
 	bool		bits_given = result->bits != 0;
 
+	result->wide = dim <= LONG_CODE_DIMS;
+	if (metric == VDIST_METRIC_HAMMING)
+	{
+		/* the values themselves: nothing is lost */
+		if (!bits_given)
+			result->bits = 1;
+		return;
+	}
+
 	/*
 	 * A sample says little of few dimensions: a table has many more rows, and they are nearer to
 	 * each other than the steps of short codes. Long codes are no larger there than short ones
@@ -406,7 +415,6 @@ hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
 		result->bits = dim < 768 || metric == VDIST_METRIC_L1 ? 2 : 1;
 	if (result->bits == 0)
 		result->bits = fewest_bits(sample, result, 0);
-	result->wide = dim <= LONG_CODE_DIMS;
 	if (sample->n >= 10 * HNSW_TRIAL_K && !projected)
 		choose_centres(sample, result, bits_given);
 }

@@ -98,8 +98,8 @@ vdist_index_metric(Relation index, VdistIndexMetric *metric)
 		metric->dim > VECTOR_MAX_DIM;
 	metric->code_dim = metric->projected ? VDIST_PROJECTED_DIM : metric->dim;
 	metric->code_metric = metric->metric;
-	if (metric->metric == VDIST_METRIC_HAMMING ||
-		(metric->metric == VDIST_METRIC_L1 && metric->projected))
+	if (metric->projected &&
+		(metric->metric == VDIST_METRIC_HAMMING || metric->metric == VDIST_METRIC_L1))
 		metric->code_metric = VDIST_METRIC_L2;
 	else if (metric->metric == VDIST_METRIC_JACCARD)
 		metric->code_metric = VDIST_METRIC_COSINE;
@@ -260,6 +260,7 @@ vdist_metric_quant(VdistMetric metric)
 	{
 		case VDIST_METRIC_L2:
 		case VDIST_METRIC_COSINE:
+		case VDIST_METRIC_HAMMING:
 			return VDIST_QUANT_L2;
 		case VDIST_METRIC_IP:
 			return VDIST_QUANT_IP;

@@ -42,6 +42,8 @@ vdist_quant_init(VdistQuant *quant, VdistQuantMetric metric, int dim, int bits, 
 	quant->mean = mean;
 	quant->range = range;
 	quant->rotated = false;
+	quant->binary = false;
+	quant->lost = 0.0f;
 }
 
 /* The nearest short float (variants.h) of a non-negative number, clamped to what it can say. */
@@ -56,6 +58,19 @@ short_of(float f)
 		f = ldexpf(1.0f, 62);
 	memcpy(&bits, &f, sizeof(bits));
 	return (uint16_t) ((bits + (1u << 13) - (64u << 23)) >> 14);
+}
+
+void
+vdist_quant_init_binary(VdistQuant *quant, int dim, int bits, const float *mean)
+{
+	float		n2 = 0.25f * (float) dim;
+	float		norm = vdist_quant_short(short_of(sqrtf(n2)));
+
+	vdist_quant_init(quant, VDIST_QUANT_L2, dim, bits, mean, 1.0f);
+	quant->rotated = true;
+	quant->binary = true;
+	if (quant->head != HEAD_FLOATS)
+		quant->lost = n2 - norm * norm;
 }
 
 /* The nearest number that the upper half of a float can hold. */
@@ -330,4 +345,8 @@ vdist_quant_decode(const VdistQuant *quant, const void *code, float *x)
 
 		x[i] = z * scale;
 	}
+
+	/* not to the last bit: then equal distances would differ */
+	for (int i = 0; i < dim && quant->binary; i++)
+		x[i] = x[i] > 0.0f ? 0.5f : -0.5f;
 }

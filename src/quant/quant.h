@@ -35,6 +35,8 @@ typedef struct VdistQuant
 	const float *mean;			/* dim floats: the centre of all codes */
 	float		range;			/* L1 only: components are clipped to mean +- range */
 	bool		rotated;		/* mean and all vectors already are (vdist_quant_rotate) */
+	bool		binary;			/* vectors of zeros and ones, see vdist_quant_init_binary */
+	float		lost;			/* what rounding the codes' factors takes from all estimates */
 } VdistQuant;
 
 /* A query made ready for estimates; vdist_quant_query_size(dim) bytes. */
@@ -67,6 +69,13 @@ extern size_t vdist_quant_code_size(VdistQuantMetric metric, int dim, int bits);
  */
 extern void vdist_quant_init(VdistQuant *quant, VdistQuantMetric metric, int dim, int bits,
 							 const float *mean, float range);
+
+/*
+ * The same, L2, for vectors of zeros and ones, whose squared distance is the number of those that differ;
+ * mean must be halves. Nothing is rotated, and codes of one bit a dimension lose nothing: estimates are
+ * whole numbers, and equal ones where distances are.
+ */
+extern void vdist_quant_init_binary(VdistQuant *quant, int dim, int bits, const float *mean);
 
 /* Write the code of x (dim floats), quant->code_size bytes, to code. */
 extern void vdist_quant_encode(const VdistQuant *quant, const float *x, void *code, float *scratch);

@@ -43,7 +43,7 @@ finish(const VdistQuant *quant, const float *r, float add, float norm, VdistQuan
 	query->bits = quant->bits;
 	query->head = quant->head;
 	query->width = quant->width;
-	query->add = add < FLT_MAX ? add : FLT_MAX;
+	query->add = (add < FLT_MAX ? add : FLT_MAX) + quant->lost;
 	query->norm = norm;
 
 	if (quant->metric == VDIST_QUANT_L1)
@@ -71,7 +71,8 @@ finish(const VdistQuant *quant, const float *r, float add, float norm, VdistQuan
 		return;
 	}
 
-	peak = passes->peak(dim, r);
+	/* steps of 1/128, so that halves are whole numbers of them */
+	peak = quant->binary ? 127.0f / 128.0f : passes->peak(dim, r);
 	inverse = peak > 0.0f ? 127.0f / peak : 0.0f;
 	if (!isfinite(inverse))
 		inverse = 0.0f;
@@ -134,7 +135,7 @@ vdist_quant_query_fine(const VdistQuant *quant, const VdistQuant *coarse, const 
 		return;
 	for (int i = 0; i < quant->dim; i++)
 		r[i] -= query->step * (float) query->v[i];
-	finish(quant, r, 0.0f, 0.0f, rest);
+	finish(quant, r, -quant->lost, 0.0f, rest);
 	query->step = rest->step;
 }
 

@@ -372,6 +372,88 @@ test_accuracy(void)
 	check(error_of(VDIST_QUANT_L1, 128, 4) < 0.03, "L1 error of 4 bits");
 }
 
+/* Vectors of zeros and ones: one bit a dimension is exact, whatever way a code or a query was made. */
+static void
+test_binary(void)
+{
+	static const VdistSimd simds[] = {VDIST_SIMD_SCALAR, VDIST_SIMD_AVX2, VDIST_SIMD_AUTO};
+	bool		encoded = true;
+	bool		recoded = true;
+	bool		query_of_code = true;
+	bool		decoded = true;
+	bool		fine = true;
+
+	for (int v = 0; v < 3; v++)
+		for (int dim = 1; dim <= 3000; dim = dim < 70 ? dim + 1 : dim * 3 / 2)
+		{
+			float	   *x = malloc(sizeof(float) * 2 * dim);
+			float	   *y = x + dim;
+			float	   *mean = malloc(sizeof(float) * dim);
+			float	   *a = malloc(sizeof(float) * dim);
+			float	   *b = malloc(sizeof(float) * dim);
+			float	   *scratch = malloc(sizeof(float) * VDIST_QUANT_SCRATCH(dim));
+			VdistQuantQuery *q[3];
+			VdistQuant	own;
+			VdistQuant	slot;
+			char	   *own_x;
+			char	   *own_y;
+			char	   *code;
+			float		estimate;
+			double		d;
+
+			if (!vdist_quant_select(simds[v]))
+				continue;
+			for (int i = 0; i < 3; i++)
+				q[i] = malloc(vdist_quant_query_size(dim));
+			for (int i = 0; i < 2 * dim; i++)
+				x[i] = uniform() < 0.3 ? 1.0f : 0.0f;
+			for (int i = 0; i < dim; i++)
+				mean[i] = 0.5f;
+			d = exact(VDIST_QUANT_L2, dim, x, y);
+			vdist_quant_init_binary(&own, dim, 8, mean);
+			vdist_quant_init_binary(&slot, dim, 1, mean);
+			own_x = malloc(own.code_size);
+			own_y = malloc(own.code_size);
+			code = malloc(slot.code_size);
+			vdist_quant_encode(&own, x, own_x, scratch);
+			vdist_quant_encode(&own, y, own_y, scratch);
+
+			vdist_quant_encode(&slot, y, code, scratch);
+			vdist_quant_query(&slot, x, q[0], scratch);
+			vdist_quant_estimate(q[0], code, slot.code_size, 1, &estimate);
+			encoded = encoded && estimate == d;
+			vdist_quant_recode(&own, own_y, &slot, code, scratch);
+			vdist_quant_estimate(q[0], code, slot.code_size, 1, &estimate);
+			recoded = recoded && estimate == d;
+			vdist_quant_query_code(&own, own_x, &slot, q[0], scratch);
+			vdist_quant_estimate(q[0], code, slot.code_size, 1, &estimate);
+			query_of_code = query_of_code && estimate == d;
+			vdist_quant_decode(&own, own_x, a);
+			vdist_quant_decode(&slot, code, b);
+			decoded = decoded && exact(VDIST_QUANT_L2, dim, a, b) == d;
+			vdist_quant_query_fine(&own, &slot, x, q[0], q[1], q[2], scratch);
+			vdist_quant_estimate(q[2], code, slot.code_size, 1, &estimate);
+			fine = fine && estimate == d &&
+				fabs(vdist_quant_estimate_fine(q[0], q[1], own_y) - d) < 1e-5 * dim;
+			for (int i = 0; i < 3; i++)
+				free(q[i]);
+			free(x);
+			free(mean);
+			free(a);
+			free(b);
+			free(scratch);
+			free(own_x);
+			free(own_y);
+			free(code);
+		}
+	vdist_quant_select(VDIST_SIMD_AUTO);
+	check(encoded, "one bit of zeros and ones is exact");
+	check(recoded, "and recoded");
+	check(query_of_code, "and compared with a code");
+	check(decoded, "and decoded");
+	check(fine, "and with a fine query");
+}
+
 /* A code taken for a query must estimate what the decoded vector would. */
 static void
 test_decode(void)
@@ -498,6 +580,7 @@ main(void)
 	test_variants_agree();
 	test_accuracy();
 	test_near();
+	test_binary();
 	test_decode();
 	test_edges();
 	printf("1..%d\n", tests);
