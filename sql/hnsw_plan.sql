@@ -76,16 +76,24 @@ VACUUM ANALYZE plain;
 SELECT tbl, round((cost_of(format('SELECT embedding <-> spread(7, 768) FROM %I', tbl)) -
   cost_of(format('SELECT id FROM %I', tbl))) / 300, 2) AS distance
 FROM unnest('{wide,plain}'::text[]) tbl;
--- a table without statistics, a query whose vector is not known yet, no dimensions at all
+-- a table without statistics, no dimensions at all, 104 bits, which are as wide as a pointer
 CREATE TABLE unknown (LIKE wide);
-CREATE TABLE free (embedding vector);
-INSERT INTO free SELECT embedding FROM wide;
-PREPARE distance (vector) AS SELECT embedding <-> $1 FROM wide;
-PREPARE nothing (vector) AS SELECT embedding <-> $1 FROM free;
-SET plan_cache_mode = force_generic_plan;
+CREATE TABLE free (embedding vector, half halfvec(1536), bits bit(104));
+INSERT INTO free SELECT embedding, (spread(id, 1536))::halfvec, binary_quantize(spread(id, 104)) FROM wide;
+ANALYZE free;
 SELECT cost_of('SELECT embedding <-> spread(7, 768) FROM unknown') > 4 * cost_of('SELECT id FROM unknown') AS unknown,
-  cost_of('EXECUTE distance (spread(7, 768))') = cost_of('SELECT embedding <-> spread(7, 768) FROM wide') AS generic,
-  cost_of('EXECUTE nothing (spread(7, 768))') > 0 AS free;
+  cost_of('SELECT embedding <-> spread(7, 768) FROM free') > 1500 AS free,
+  cost_of('SELECT half <-> spread(7, 1536)::halfvec FROM free') > 1500 AS half,
+  cost_of('SELECT half <-> half FROM free') > 3000 AS two,
+  cost_of('SELECT embedding::halfvec <-> spread(7, 768)::halfvec FROM free') > 1500 AS converted,
+  cost_of('SELECT bits <~> binary_quantize(spread(7, 104)) FROM free') < 200 AS bits,
+  cost_of('SELECT embedding <-> spread(7, 768) FROM (SELECT embedding FROM wide OFFSET 0) s') > 0 AS subquery;
+-- a plan with a parameter costs what one with its value does
+PREPARE distance (vector) AS SELECT embedding <-> $1 FROM wide;
+PREPARE halves (halfvec) AS SELECT half <-> $1 FROM free;
+SET plan_cache_mode = force_generic_plan;
+SELECT cost_of('EXECUTE distance (spread(7, 768))') - cost_of('SELECT embedding <-> spread(7, 768) FROM wide') AS generic,
+  cost_of('EXECUTE halves (spread(7, 1536)::halfvec)') - cost_of('SELECT half <-> spread(7, 1536)::halfvec FROM free') AS halves;
 RESET plan_cache_mode;
 
 -- partitions are merged in order

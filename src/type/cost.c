@@ -4,13 +4,12 @@
  */
 #include "compat.h"
 
-#include <math.h>
-
 #include "access/detoast.h"
 #include "access/heaptoast.h"
 #include "access/htup_details.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/supportnodes.h"
 #include "optimizer/cost.h"
@@ -22,11 +21,11 @@
 #include "type/type.h"
 
 /*
- * In units of cpu_operator_cost, of which a distance in the row costs 100: finding a value in the TOAST
- * table's index, and reading a chunk of it.
+ * Reading a value out of line, in units of cpu_operator_cost, of which a distance in the row costs 100. One
+ * price whatever the value's size, 3 to 6 kB as a rule: were a constant's size looked at, plans with a
+ * parameter would cost more or less than those with its value, and be chosen or refused for ever.
  */
-#define TOAST_FIND_COST 1000
-#define TOAST_CHUNK_COST 400
+#define TOAST_COST 2000
 
 static double
 procost(Oid function)
@@ -41,31 +40,27 @@ procost(Oid function)
 	return result;
 }
 
-/* The bytes of an argument, as far as it tells: a constant's, or those of so many floats; else 0. */
-static double
-bytes_of(Node *argument)
-{
-	int32		typmod = exprTypmod(argument);
-
-	if (IsA(argument, Const) && !((Const *) argument)->constisnull)
-		return toast_raw_datum_size(((Const *) argument)->constvalue);
-	return typmod > 0 && typmod <= VECTOR_MAX_DIM ? sizeof(float) * (double) typmod : 0;
-}
-
-/* Does a column keep values of that many bytes out of line? Statistics tell, or else the size. */
+/*
+ * Does a column keep its values out of line? Statistics have the width of what is in the row, which is a
+ * pointer's for no vector, but for 104 bits; without them the dimensions tell.
+ */
 static bool
-is_out_of_line(PlannerInfo *root, Var *column, double bytes)
+is_out_of_line(PlannerInfo *root, Var *column)
 {
 	RangeTblEntry *table;
 	int32		width;
 
-	if (column->varlevelsup > 0 || IS_SPECIAL_VARNO(column->varno) || column->varattno <= 0)
+	if (column->varlevelsup > 0 || IS_SPECIAL_VARNO(column->varno) || column->varattno <= 0 ||
+		column->vartype == BITOID || column->vartype == VARBITOID)
 		return false;
 	table = planner_rt_fetch(column->varno, root);
 	if (table->rtekind != RTE_RELATION || table->relkind == RELKIND_FOREIGN_TABLE)
 		return false;
 	width = get_attavgwidth(table->relid, column->varattno);
-	return width > 0 ? width < bytes / 2 : bytes > TOAST_TUPLE_THRESHOLD;
+	if (width > 0)
+		return width == TOAST_POINTER_SIZE;
+	return column->vartypmod > (int32) (TOAST_TUPLE_THRESHOLD / sizeof(float)) &&
+		column->vartypmod <= VECTOR_MAX_DIM;
 }
 
 /*
@@ -77,7 +72,6 @@ Datum
 vdist_distance_support(PG_FUNCTION_ARGS)
 {
 	SupportRequestCost *request = (SupportRequestCost *) PG_GETARG_POINTER(0);
-	double		bytes = 0;
 	double		cost;
 	List	   *arguments;
 	ListCell   *cell;
@@ -91,14 +85,12 @@ vdist_distance_support(PG_FUNCTION_ARGS)
 	else
 		PG_RETURN_POINTER(NULL);
 
-	foreach(cell, arguments)
-		bytes = Max(bytes, bytes_of(lfirst(cell)));
 	cost = procost(request->funcid);
 	foreach(cell, pull_var_clause((Node *) arguments, PVC_RECURSE_AGGREGATES |
 								  PVC_RECURSE_WINDOWFUNCS | PVC_RECURSE_PLACEHOLDERS))
 	{
-		if (is_out_of_line(request->root, lfirst(cell), bytes))
-			cost += TOAST_FIND_COST + TOAST_CHUNK_COST * ceil(bytes / TOAST_MAX_CHUNK_SIZE);
+		if (is_out_of_line(request->root, lfirst(cell)))
+			cost += TOAST_COST;
 	}
 	request->startup = 0;
 	request->per_tuple = cost * cpu_operator_cost;
