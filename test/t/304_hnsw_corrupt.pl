@@ -28,20 +28,34 @@ $node->safe_psql('postgres', qq{
 	  FROM generate_series(1, 2500) i, generate_series(1, $dims) j GROUP BY i;
 	INSERT INTO item (embedding) SELECT array_fill(0.5, ARRAY[$dims])::real[] FROM generate_series(1, 400);
 	CREATE INDEX item_index ON item USING vdist_hnsw (embedding vector_l2_ops) WITH (m = 8);
+
+	-- pages of every other kind: centres, rows of several pages, rows without a graph
+	CREATE TABLE crowds (id serial PRIMARY KEY, embedding vector($dims));
+	INSERT INTO crowds (embedding) SELECT array_agg(100 * sin((i % 20 + 1) * j * 1.3) + sin(i * j * 0.7) / 2)::real[]
+	  FROM generate_series(1, 2500) i, generate_series(1, $dims) j GROUP BY i;
+	CREATE INDEX crowds_index ON crowds USING vdist_hnsw (embedding) WITH (m = 8);
+	CREATE TABLE wide (id serial PRIMARY KEY, embedding vector(80));
+	INSERT INTO wide (embedding) SELECT array_agg(sin(i * j * 0.7))::real[]
+	  FROM generate_series(1, 2100) i, generate_series(1, 80) j GROUP BY i;
+	CREATE INDEX wide_index ON wide USING vdist_hnsw (embedding) WITH (m = 60, ef_construction = 120, quantization = 8);
+	CREATE TABLE flat (id serial PRIMARY KEY, embedding vector($dims));
+	INSERT INTO flat (embedding) SELECT embedding FROM item WHERE id <= 500;
+	CREATE INDEX flat_index ON flat USING vdist_hnsw (embedding);
 });
 my ($rows_per_page, $row_bytes, $slots, $pages) = split /\|/, $node->safe_psql('base',
 	"SELECT rows_per_page, row_bytes, slots, pages FROM vdist.index_info('item_index')");
 is($node->safe_psql('base', "SELECT vdist.index_check('item_index', true)"), '', 'sound to begin with');
 $node->safe_psql('postgres', 'CHECKPOINT');
 
-# Run code over the raw bytes of the index in a fresh copy of the database.
+# Run code over the raw bytes of an index in a fresh copy of the database.
 sub damaged
 {
-	my ($code) = @_;
+	my ($code, $index) = @_;
+	$index //= 'item_index';
 	$node->safe_psql('postgres',
 		'DROP DATABASE IF EXISTS broken; CREATE DATABASE broken TEMPLATE base STRATEGY file_copy');
 	my $oid = $node->safe_psql('postgres', "SELECT oid FROM pg_database WHERE datname = 'broken'");
-	my $file = $node->safe_psql('base', "SELECT pg_relation_filenode('item_index')");
+	my $file = $node->safe_psql('base', "SELECT pg_relation_filenode('$index')");
 	my $path = $node->data_dir . "/base/$oid/$file";
 	my $bytes = slurp_raw($path);
 	$code->(\$bytes);
@@ -181,6 +195,53 @@ foreach my $case (@cases)
 	like(result_of($statement{check}), $check, "$name: index_check");
 	like(result_of($statement{$statement}), $expected, "$name: $statement");
 	is(ends_well(), '', "$name: everything else ends");
+}
+
+# ---- a page of each kind in each index: not ours, gone, overwritten ----
+my %kind = (1 => 'metapage', 2 => 'mean or centres', 3 => 'routing rows', 4 => 'graph', 5 => 'rest of a row', 6 => 'flat');
+foreach my $table (qw(item crowds wide flat))
+{
+	my $dim = $table eq 'wide' ? 80 : $dims;
+	my $near = "(SELECT embedding FROM $table WHERE id = 7)";
+	my @try = (
+		"$settings SELECT vdist.index_check('${table}_index', true)",
+		"$settings SELECT rows FROM vdist.index_info('${table}_index')",
+		"$settings SELECT count(*) FROM (SELECT id FROM $table ORDER BY embedding <-> $near OFFSET 0) s",
+		"$settings SELECT count(*) FROM (SELECT id FROM $table ORDER BY embedding <-> $near LIMIT 10) s",
+		"$settings INSERT INTO $table (embedding) SELECT array_agg(sin(i * j * 0.9))::real[]
+		  FROM generate_series(1, 20) i, generate_series(1, $dim) j GROUP BY i",
+		"DELETE FROM $table WHERE id % 3 = 0; SET statement_timeout = '30s'; VACUUM (INDEX_CLEANUP on) $table",
+		"$settings SELECT vdist.index_check('${table}_index', true)");
+	my @kinds;
+	damaged(sub { my $b = shift; @kinds = map { unpack 'S', substr $$b, 8192 * $_ + 8188, 2 } 0 .. length($$b) / 8192 - 1 },
+		"${table}_index");
+	foreach my $kind (1 .. 6)
+	{
+		# the last of them: where there are centres, it is theirs and not the mean's
+		my ($block) = grep { $kinds[$_] == $kind } reverse 0 .. $#kinds;
+		next if !defined $block;
+		my %damage = (
+			'not ours' => sub { put($_[0], 8192 * $block + 8184, pack 'L', 1) },
+			'gone' => sub { put($_[0], 8192 * $block, "\0" x 8192) },
+			'overwritten' => sub { put($_[0], 8192 * $block + 24, join '', map { chr($_ * 7 % 251) } 1 .. 8160) });
+		foreach my $what (sort keys %damage)
+		{
+			my ($bad, $seen) = ('', '');
+			damaged($damage{$what}, "${table}_index");
+			foreach my $statement (@try)
+			{
+				my $result = eval { result_of($statement) } // "no end: $@";
+				$seen .= $result if $statement =~ /index_check/;
+				$bad .= "$statement: $result\n"
+				  if $result =~ /no end|PANIC|FATAL|ERROR/ && $result !~ /ERROR:  \w{5}: .*\bblocks? \d+/s;
+				last if $result =~ /^no end/;
+			}
+			is($bad, '', "$table: page of kind $kind{$kind} $what: all ends");
+			# nothing is computed from the mean of an index that has no graph
+			next if $table eq 'flat' && $kind == 2 && $what eq 'overwritten';
+			isnt($seen, '', "$table: page of kind $kind{$kind} $what: index_check sees it");
+		}
+	}
 }
 
 # ---- random damage ----
