@@ -118,41 +118,88 @@ sub release
 	return end($session);
 }
 
+# Use up what is free, so that the next row needs a new page.
+my $example = 100000;
+sub fill_pages
+{
+	foreach (1 .. 5)
+	{
+		my $free = sql("SELECT free FROM vdist.index_info('item_index')");
+		last if $free == 0;
+		my $from = $example;
+		$example += $free;
+		sql("INSERT INTO item (embedding) SELECT example(i) FROM generate_series($from, $example - 1) i");
+	}
+	return;
+}
+
 # ---- an insert has chosen its neighbors, and needs a new page for itself, when VACUUM comes ----
 sql('INSERT INTO item (embedding) SELECT example(i) FROM generate_series(1, 2500) i;
 	CREATE INDEX item_index ON item USING vdist_hnsw (embedding);
 	DELETE FROM item WHERE id = 1; VACUUM (INDEX_CLEANUP on) item');
-# the row that is free
-my $size = blocks();
-for (my $i = 0; $i < 50 && blocks() == $size; $i++)
-{
-	sql("INSERT INTO item (embedding) SELECT example(3000 + $i)");
-}
+fill_pages();
 sql('DELETE FROM item WHERE id BETWEEN 500 AND 600');
-my $insert;
-my $extension;
-for (my $i = 0; $i < 20; $i++)
-{
-	$extension = hold('hold_extension');
-	$insert = begin("INSERT INTO item (embedding) SELECT array_agg(x + 0.001)::real[] FROM unnest(example(550 + $i)::real[]) x");
-	last if wait_for(sub { place($insert) =~ /^(Lock extend)?$/ }) && place($insert) ne '';
-	end($insert);
-	release($extension);
-}
-is(place($insert), 'Lock extend', 'an insert stands still between search and row');
+my $extension = hold('hold_extension');
+my $insert = begin('INSERT INTO item (embedding) SELECT array_agg(x + 0.001)::real[] FROM unnest(example(550)::real[]) x');
+ok(stands($insert, 'Lock extend'), 'an insert stands still between search and row');
 my $vacuum = begin('VACUUM (INDEX_CLEANUP on) item');
 ok(wait_for(sub { place($vacuum) =~ /^(Lock page)?$/ }), 'VACUUM waits for it or is through');
 release($extension);
 is(end($insert) . end($vacuum), '', 'both end');
 is(problems(), '', 'the insert links to no row that VACUUM freed');
 
+# ---- a VACUUM that is cancelled there: what it found dead is left to the next one ----
+fill_pages();
+sql('DELETE FROM item WHERE id BETWEEN 700 AND 800');
+$extension = hold('hold_extension');
+$insert = begin('INSERT INTO item (embedding) SELECT array_agg(x + 0.001)::real[] FROM unnest(example(750)::real[]) x');
+ok(stands($insert, 'Lock extend'), 'an insert stands still again');
+$vacuum = begin('VACUUM (INDEX_CLEANUP on) item');
+ok(stands($vacuum, 'Lock page'), 'VACUUM waits for it');
+sql("SELECT pg_cancel_backend($vacuum->{pid})");
+like(end($vacuum), qr/canceling statement due to user request/, 'and is cancelled');
+release($extension);
+is(end($insert), '', 'the insert ends');
+cmp_ok(sql("SELECT dead FROM vdist.index_info('item_index')"), '>', 0, 'there are dead rows now');
+is(problems(), '', 'and the index is sound');
+sql('VACUUM (INDEX_CLEANUP on) item');
+is(sql("SELECT dead FROM vdist.index_info('item_index')"), '0', 'the next VACUUM frees them');
+is(problems(), '', 'and the index is sound');
+
+# ---- inserts that have all decided what to do before one of them does it ----
+
+# Begin inserts and let them stand still there; then let them go.
+sub insert_at_once
+{
+	my (@vectors) = @_;
+	my $extension = hold('hold_extension');
+	my @inserts = map { begin("INSERT INTO item (embedding) SELECT $_") } @vectors;
+	is(join(', ', map { stands($_, 'Lock extend') ? 'ready' : place($_) } @inserts), join(', ', map { 'ready' } @vectors), 'all are ready');
+	release($extension);
+	is(join('', map { end($_) } @inserts), '', 'all end');
+	return;
+}
+sql('DROP INDEX item_index; DELETE FROM item WHERE id > 2500; CREATE INDEX item_index ON item USING vdist_hnsw (embedding) WITH (m = 4)');
+fill_pages();
+
+# neighbors of each other
+insert_at_once(map { "array_agg(x + $_ / 1000.0)::real[] FROM unnest(example(1250)::real[]) x" } 1 .. 6);
+is(problems(), '', 'each is in the lists of others, or searches begin at it');
+
+# the fifth and the sixth of one vector: its row holds four
+sql('INSERT INTO item (embedding) SELECT example(6000) FROM generate_series(1, 4)');
+fill_pages();
+insert_at_once('example(6000)', 'example(6000)');
+is(problems(), '', 'none loses the heap row of the other');
+is(sql('SELECT count(*) FROM (SELECT embedding FROM item ORDER BY embedding <-> example(6000) LIMIT 10) i
+	WHERE embedding = example(6000)'), '6', 'all are found');
 
 # ---- VACUUM has found no heap row left of a vector when an insert brings one ----
 sql('TRUNCATE item; DROP INDEX item_index;
 	INSERT INTO item (embedding) SELECT example(i) FROM generate_series(1, 2500) i;
 	INSERT INTO item (embedding) SELECT example(0) FROM generate_series(1, 4000);
 	CREATE INDEX item_index ON item USING vdist_hnsw (embedding)');
-$size = blocks();
+my $size = blocks();
 for (my $i = 0; $i < 50 && blocks() == $size; $i++)
 {
 	sql("INSERT INTO item (embedding) SELECT example(3000 + $i)");
