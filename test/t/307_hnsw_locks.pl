@@ -148,9 +148,63 @@ release($extension);
 is(end($insert) . end($vacuum), '', 'both end');
 is(problems(), '', 'the insert links to no row that VACUUM freed');
 
-# ---- a VACUUM that is cancelled there: what it found dead is left to the next one ----
+# ---- an insert while VACUUM mends lists: it must not choose what is about to be freed ----
+sql('INSERT INTO item (embedding) SELECT example(99999)');
 fill_pages();
-sql('DELETE FROM item WHERE id BETWEEN 700 AND 800');
+# an equal one: nothing changes by which the session remembers what the first pages say
+my $inserts = $node->background_psql('postgres');
+$inserts->query_safe('INSERT INTO item (embedding) SELECT example(99999)');
+sql('DELETE FROM item WHERE id BETWEEN 900 AND 1100');
+my $size = blocks();
+my $end_of_pass = hold('hold_page', $size - 1);
+$vacuum = begin('VACUUM (INDEX_CLEANUP on) item');
+ok(stands($vacuum, 'LWLock BufferContent'), 'VACUUM has marked the dead and is at the last page');
+my $first_page = hold('hold_page', 1);
+release($end_of_pass);
+my $polls = 0;
+ok(wait_for(sub { $polls = place($vacuum) eq 'LWLock BufferContent' ? $polls + 1 : 0; $polls > 20 }), 'now it begins to mend lists');
+$inserts->query_safe('INSERT INTO item (embedding) SELECT array_agg(x + 0.001)::real[] FROM unnest(example(1000)::real[]) x');
+is(place($vacuum), 'LWLock BufferContent', 'an insert does not wait for it');
+cmp_ok(blocks(), '>', $size, 'and is on a page that VACUUM will not see');
+release($first_page);
+is(end($vacuum), '', 'VACUUM ends');
+$inserts->quit;
+is(problems(), '', 'no insert links to a row that was freed');
+
+# ---- inserts that have all decided what to do before one of them does it ----
+
+# Begin inserts and let them stand still there; then let them go.
+sub insert_at_once
+{
+	my (@vectors) = @_;
+	my $extension = hold('hold_extension');
+	my @inserts = map { begin("INSERT INTO item (embedding) SELECT $_") } @vectors;
+	is(join(', ', map { stands($_, 'Lock extend') ? 'ready' : place($_) } @inserts), join(', ', map { 'ready' } @vectors), 'all are ready');
+	release($extension);
+	is(join('', map { end($_) } @inserts), '', 'all end');
+	return;
+}
+sql('DROP INDEX item_index; DELETE FROM item WHERE id > 2500; CREATE INDEX item_index ON item USING vdist_hnsw (embedding) WITH (m = 2, ef_construction = 4)');
+fill_pages();
+
+# neighbors of each other
+insert_at_once(map { "array_agg(x + $_ / 1000.0)::real[] FROM unnest(example(1250)::real[]) x" } 1 .. 12);
+is(problems(), '', 'each is in the lists of others, or searches begin at it');
+
+# the fifth and the sixth of one vector: its row holds four
+sql('INSERT INTO item (embedding) SELECT example(6000) FROM generate_series(1, 4)');
+fill_pages();
+insert_at_once('example(6000)', 'example(6000)');
+is(problems(), '', 'none loses the heap row of the other');
+is(sql('SELECT count(*) FROM (SELECT embedding FROM item ORDER BY embedding <-> example(6000) LIMIT 10) i
+	WHERE embedding = example(6000)'), '6', 'all are found');
+
+# ---- a VACUUM that is cancelled while it waits: what it found dead is left to the next one ----
+# few edges, and most of them lead to dead rows
+sql('INSERT INTO item (embedding) SELECT example(i) FROM generate_series(1, 3000) i; DROP INDEX item_index;
+	CREATE INDEX item_index ON item USING vdist_hnsw (embedding) WITH (m = 2, ef_construction = 4)');
+fill_pages();
+sql('DELETE FROM item WHERE id % 5 > 0');
 $extension = hold('hold_extension');
 $insert = begin('INSERT INTO item (embedding) SELECT array_agg(x + 0.001)::real[] FROM unnest(example(750)::real[]) x');
 ok(stands($insert, 'Lock extend'), 'an insert stands still again');
@@ -166,40 +220,12 @@ sql('VACUUM (INDEX_CLEANUP on) item');
 is(sql("SELECT dead FROM vdist.index_info('item_index')"), '0', 'the next VACUUM frees them');
 is(problems(), '', 'and the index is sound');
 
-# ---- inserts that have all decided what to do before one of them does it ----
-
-# Begin inserts and let them stand still there; then let them go.
-sub insert_at_once
-{
-	my (@vectors) = @_;
-	my $extension = hold('hold_extension');
-	my @inserts = map { begin("INSERT INTO item (embedding) SELECT $_") } @vectors;
-	is(join(', ', map { stands($_, 'Lock extend') ? 'ready' : place($_) } @inserts), join(', ', map { 'ready' } @vectors), 'all are ready');
-	release($extension);
-	is(join('', map { end($_) } @inserts), '', 'all end');
-	return;
-}
-sql('DROP INDEX item_index; DELETE FROM item WHERE id > 2500; CREATE INDEX item_index ON item USING vdist_hnsw (embedding) WITH (m = 4)');
-fill_pages();
-
-# neighbors of each other
-insert_at_once(map { "array_agg(x + $_ / 1000.0)::real[] FROM unnest(example(1250)::real[]) x" } 1 .. 6);
-is(problems(), '', 'each is in the lists of others, or searches begin at it');
-
-# the fifth and the sixth of one vector: its row holds four
-sql('INSERT INTO item (embedding) SELECT example(6000) FROM generate_series(1, 4)');
-fill_pages();
-insert_at_once('example(6000)', 'example(6000)');
-is(problems(), '', 'none loses the heap row of the other');
-is(sql('SELECT count(*) FROM (SELECT embedding FROM item ORDER BY embedding <-> example(6000) LIMIT 10) i
-	WHERE embedding = example(6000)'), '6', 'all are found');
-
 # ---- VACUUM has found no heap row left of a vector when an insert brings one ----
 sql('TRUNCATE item; DROP INDEX item_index;
 	INSERT INTO item (embedding) SELECT example(i) FROM generate_series(1, 2500) i;
 	INSERT INTO item (embedding) SELECT example(0) FROM generate_series(1, 4000);
 	CREATE INDEX item_index ON item USING vdist_hnsw (embedding)');
-my $size = blocks();
+$size = blocks();
 for (my $i = 0; $i < 50 && blocks() == $size; $i++)
 {
 	sql("INSERT INTO item (embedding) SELECT example(3000 + $i)");
@@ -210,7 +236,7 @@ my ($chain) = grep { $states[$_] =~ /^3+$/ } 1 .. $last;
 ok(defined $chain, 'a page has nothing but heap rows of one vector');
 like($states[$last], qr/^1/, 'the last page has rows of the graph');
 sql('DELETE FROM item WHERE embedding = example(0)');
-my $end_of_pass = hold('hold_page', $last);
+$end_of_pass = hold('hold_page', $last);
 $vacuum = begin('VACUUM (INDEX_CLEANUP on) item');
 ok(stands($vacuum, 'LWLock BufferContent'), 'VACUUM is at the last page');
 my $counting = hold('hold_page', $chain);
