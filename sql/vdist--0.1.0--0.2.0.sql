@@ -276,6 +276,8 @@ BEGIN
       SELECT regexp_replace(replace(pg_get_indexdef(id), format(' (%s)', pg_get_indexdef(id, 1, false)),
             CASE WHEN o.opcnamespace = from_schema::regnamespace
               THEN format(' (%s %I.%I)', pg_get_indexdef(id, 1, false), to_schema, o.opcname)
+              WHEN o.opcdefault AND item.am IN ('hnsw', 'ivfflat', 'vdist_hnsw')
+              THEN format(' (%s %s.%I)', pg_get_indexdef(id, 1, false), o.opcnamespace::regnamespace, o.opcname)
               ELSE format(' (%s)', pg_get_indexdef(id, 1, false)) END),
           '^(CREATE (UNIQUE )?INDEX \S+) ON ONLY ', '\1 ON ')
         INTO definition
@@ -414,6 +416,88 @@ BEGIN
         CASE WHEN item.oprjoin <> 0 THEN ', JOIN = ' || item.oprjoin END,
         CASE WHEN item.oprcanhash THEN ', HASHES' END, CASE WHEN item.oprcanmerge THEN ', MERGES' END),
       format('ALTER OPERATOR %s OWNER TO %I', name, pg_get_userbyid(item.oprowner))];
+
+  ELSIF class = 'pg_opclass'::regclass THEN
+    SELECT c.*, a.amname AS am, n.nspname AS schema, t.typname AS type, format('%I.%I', fn.nspname, f.opfname) AS family,
+        CASE WHEN a.amname IN ('hnsw', 'ivfflat') AND to_extension = 'vdist' THEN 'vdist_hnsw'
+          WHEN a.amname = 'vdist_hnsw' AND to_extension <> 'vdist' THEN 'hnsw' ELSE a.amname END AS to_am,
+        (SELECT count(*) FROM pg_opclass o WHERE o.opcfamily = c.opcfamily) = 1
+          AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_opfamily'::regclass AND objid = f.oid AND deptype = 'e') AS alone,
+        (SELECT string_agg(format('OPERATOR %s %s (%s, %s)%s', o.amopstrategy,
+            CASE opn.nspname WHEN from_schema THEN op.oprname::text ELSE format('%I.%s', opn.nspname, op.oprname) END,
+            format_type(o.amoplefttype, NULL), format_type(o.amoprighttype, NULL),
+            (SELECT format(' FOR ORDER BY %I.%I', sn.nspname, s.opfname) FROM pg_opfamily s JOIN pg_namespace sn ON sn.oid = s.opfnamespace
+              WHERE s.oid = o.amopsortfamily)), ', ' ORDER BY o.amopstrategy)
+          FROM pg_depend d JOIN pg_amop o ON o.oid = d.objid JOIN pg_operator op ON op.oid = o.amopopr
+            JOIN pg_namespace opn ON opn.oid = op.oprnamespace
+          WHERE d.classid = 'pg_amop'::regclass AND d.refclassid = class AND d.refobjid = c.oid) AS operators,
+        (SELECT string_agg(format('FUNCTION %s (%s, %s) %s', p.amprocnum, format_type(p.amproclefttype, NULL),
+            format_type(p.amprocrighttype, NULL), p.amproc::regprocedure), ', ' ORDER BY p.amprocnum)
+          FROM pg_depend d JOIN pg_amproc p ON p.oid = d.objid
+          WHERE d.classid = 'pg_amproc'::regclass AND d.refclassid = class AND d.refobjid = c.oid) AS functions
+      INTO item
+      FROM pg_opclass c JOIN pg_am a ON a.oid = c.opcmethod JOIN pg_namespace n ON n.oid = c.opcnamespace
+        JOIN pg_type t ON t.oid = c.opcintype
+        JOIN pg_opfamily f ON f.oid = c.opcfamily JOIN pg_namespace fn ON fn.oid = f.opfnamespace
+      WHERE c.oid = id;
+    kind := 'OPERATOR CLASS';
+    name := format('%I.%I USING %I', item.schema, item.opcname, item.to_am);
+    undo := format('DROP OPERATOR CLASS %I.%I USING %I', item.schema, item.opcname, item.am);
+    IF item.to_am <> item.am THEN
+      -- The support functions are those of the class with the same operator. There is one method for two of pgvector's.
+      IF item.alone THEN
+        undo := format('DROP OPERATOR FAMILY %s USING %I', item.family, item.am);
+      END IF;
+      SELECT string_agg(format('FUNCTION %s %s', p.amprocnum, p.amproc::regprocedure), ', ') INTO definition
+        FROM pg_opclass c JOIN pg_am a ON a.oid = c.opcmethod AND a.amname = item.to_am
+          JOIN pg_type t ON t.oid = c.opcintype AND t.typname = item.type
+          JOIN pg_amproc p ON p.amprocfamily = c.opcfamily
+        WHERE c.opcnamespace = to_schema::regnamespace
+          AND (SELECT op.oprname FROM pg_amop o JOIN pg_operator op ON op.oid = o.amopopr WHERE o.amopfamily = c.opcfamily)
+            = (SELECT max(op.oprname::text) FROM pg_amop o JOIN pg_operator op ON op.oid = o.amopopr
+              WHERE o.amopfamily = item.opcfamily AND op.oprnamespace = from_schema::regnamespace);
+      IF definition IS NULL THEN
+        RAISE EXCEPTION 'operator class %.% has no counterpart in access method %', item.schema, item.opcname, item.to_am
+          USING ERRCODE = 'feature_not_supported', HINT = 'Drop it and its indexes before.';
+      END IF;
+      IF item.am = 'ivfflat' AND EXISTS (SELECT FROM pg_opclass c JOIN pg_am a ON a.oid = c.opcmethod
+          WHERE a.amname = 'hnsw' AND c.opcname = item.opcname AND c.opcnamespace = item.opcnamespace) THEN
+        RETURN NEXT;
+        RETURN;
+      END IF;
+      item.functions := definition;
+    END IF;
+    redo := ARRAY[format('CREATE OPERATOR CLASS %I.%I %sFOR TYPE %s USING %I %sAS %s', item.schema, item.opcname,
+        CASE WHEN item.opcdefault AND item.to_am = item.am THEN 'DEFAULT ' END, format_type(item.opcintype, NULL), item.to_am,
+        CASE WHEN item.to_am = item.am THEN format('FAMILY %s ', item.family) END,
+        concat_ws(', ', item.operators, item.functions, 'STORAGE ' || format_type(nullif(item.opckeytype, 0), NULL))),
+      format('ALTER OPERATOR CLASS %s OWNER TO %I', name, pg_get_userbyid(item.opcowner))];
+
+  -- of families, without a class; those of a class come with it
+  ELSIF class = 'pg_amop'::regclass THEN
+    SELECT format('ALTER OPERATOR FAMILY %I.%I USING %I ', n.nspname, f.opfname, a.amname) AS alter, o.amopstrategy AS number,
+        format('(%s, %s)', format_type(o.amoplefttype, NULL), format_type(o.amoprighttype, NULL)) AS types,
+        CASE opn.nspname WHEN from_schema THEN op.oprname::text ELSE format('%I.%s', opn.nspname, op.oprname) END AS operator,
+        (SELECT format(' FOR ORDER BY %I.%I', sn.nspname, s.opfname) FROM pg_opfamily s JOIN pg_namespace sn ON sn.oid = s.opfnamespace
+          WHERE s.oid = o.amopsortfamily) AS sort
+      INTO item
+      FROM pg_amop o JOIN pg_opfamily f ON f.oid = o.amopfamily JOIN pg_namespace n ON n.oid = f.opfnamespace
+        JOIN pg_am a ON a.oid = f.opfmethod JOIN pg_operator op ON op.oid = o.amopopr
+        JOIN pg_namespace opn ON opn.oid = op.oprnamespace
+      WHERE o.oid = id;
+    undo := format('%s DROP OPERATOR %s %s', item.alter, item.number, item.types);
+    redo := ARRAY[format('%s ADD OPERATOR %s %s %s%s', item.alter, item.number, item.operator, item.types, item.sort)];
+
+  ELSIF class = 'pg_amproc'::regclass THEN
+    SELECT format('ALTER OPERATOR FAMILY %I.%I USING %I ', n.nspname, f.opfname, a.amname) AS alter, p.amprocnum AS number,
+        format('(%s, %s)', format_type(p.amproclefttype, NULL), format_type(p.amprocrighttype, NULL)) AS types,
+        p.amproc::regprocedure AS function
+      INTO item
+      FROM pg_amproc p JOIN pg_opfamily f ON f.oid = p.amprocfamily JOIN pg_namespace n ON n.oid = f.opfnamespace
+        JOIN pg_am a ON a.oid = f.opfmethod
+      WHERE p.oid = id;
+    undo := format('%s DROP FUNCTION %s %s', item.alter, item.number, item.types);
+    redo := ARRAY[format('%s ADD FUNCTION %s %s %s', item.alter, item.number, item.types, item.function)];
 
   ELSIF class = 'pg_statistic_ext'::regclass THEN
     SELECT s.*, format('%I.%I', n.nspname, s.stxname) AS name, to_jsonb(s) ->> 'stxstattarget' AS target,
@@ -600,20 +684,22 @@ BEGIN
           FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
           WHERE a.atttypid = ANY (changing) AND a.attnum > 0 AND NOT a.attisdropped
             AND c.relkind IN ('r', 'p', 'f')),
-      -- views stand for their rules and types, constraints for their indexes
+      -- views stand for their rules and types, constraints for their indexes, operator classes for their members
       edges(class, id, refclass, refid, refsub) AS (
         SELECT unit.class, unit.id, ref.class, ref.id, d.refobjsubid
           FROM pg_depend d
             LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.rulename = '_RETURN'
             LEFT JOIN pg_constraint k ON d.classid = 'pg_class'::regclass AND k.conindid = d.objid
               AND k.contype IN ('p', 'u', 'x')
+            LEFT JOIN pg_depend m ON d.classid IN ('pg_amop'::regclass, 'pg_amproc'::regclass) AND m.classid = d.classid
+              AND m.objid = d.objid AND m.refclassid = 'pg_opclass'::regclass
             LEFT JOIN pg_constraint rk ON d.refclassid = 'pg_class'::regclass AND rk.conindid = d.refobjid
               AND rk.contype IN ('p', 'u', 'x')
             LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
             LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A',
             LATERAL (SELECT CASE WHEN r.oid IS NOT NULL THEN 'pg_class'::regclass::oid
-                WHEN k.oid IS NOT NULL THEN 'pg_constraint'::regclass::oid ELSE d.classid END AS class,
-              coalesce(r.ev_class, k.oid, d.objid) AS id) AS unit,
+                WHEN k.oid IS NOT NULL THEN 'pg_constraint'::regclass::oid ELSE coalesce(m.refclassid, d.classid) END AS class,
+              coalesce(r.ev_class, k.oid, m.refobjid, d.objid) AS id) AS unit,
             LATERAL (SELECT CASE WHEN coalesce(nullif(t.typrelid, 0), e.typrelid, 0) <> 0 THEN 'pg_class'::regclass::oid
                 WHEN rk.oid IS NOT NULL THEN 'pg_constraint'::regclass::oid ELSE d.refclassid END AS class,
               coalesce(nullif(t.typrelid, 0), nullif(e.typrelid, 0), rk.oid, d.refobjid) AS id) AS ref

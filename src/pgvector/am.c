@@ -106,8 +106,9 @@ ivfflat_lists(Relation index)
 }
 
 /*
- * Rows that a scan looks at before it returns the first: those of the lists that would be read, within
- * what suits a graph. To read all lists means to find the true neighbors.
+ * Rows that a scan looks at before it returns the first: a tenth of those in the lists that would be read,
+ * within what suits a graph, which finds far more with these. To read all lists means to find the true
+ * neighbors.
  */
 static double
 ivfflat_effort(double rows, int lists)
@@ -115,7 +116,7 @@ ivfflat_effort(double rows, int lists)
 	if (pgvector_probes >= lists)
 		return rows;
 	return Max(HNSW_DEFAULT_EF_SEARCH,
-			   Min(ceil(rows * pgvector_probes / lists), PGVECTOR_MAX_EF_SEARCH));
+			   Min(ceil(rows * pgvector_probes / lists / 10), PGVECTOR_MAX_EF_SEARCH));
 }
 
 /* Only max_probes ends a scan: rows of lists not probed would be lost by chance, not by distance. */

@@ -223,7 +223,7 @@ foreach my $how ('pg_cancel_backend', 'pg_terminate_backend', 'kill -9')
 		kill 'KILL', $pid;
 		$adopting->finish;
 		eval { $reader->quit };
-		foreach (1 .. 200)
+		foreach (1 .. 1200)
 		{
 			last if system('pg_isready', '-q', '-h', $node->host, '-p', $node->port) == 0;
 			sleep 0.1;
@@ -363,6 +363,83 @@ sql(q{DROP INDEX "odd schema".lists; CREATE INDEX lists ON "odd schema"."Items" 
 is(dump_of(), $before, 'all is as it was, but for the lists, which were a graph');
 sql('DROP EXTENSION vdist; ALTER EXTENSION vector SET SCHEMA public');
 same('returned');
+
+# ---- operator classes of one's own, and a try that is rolled back ----
+
+sql('CREATE DATABASE classes');
+sub classes { return $node->safe_psql('classes', $_[0]); }
+classes(<<'SQL');
+CREATE EXTENSION vector;
+CREATE FUNCTION shorter(a vector, b vector) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT vector_norm(a) < vector_norm(b)';
+CREATE FUNCTION longer(a vector, b vector) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT vector_norm(a) > vector_norm(b)';
+CREATE FUNCTION as_long(a vector, b vector) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT vector_norm(a) = vector_norm(b)';
+CREATE FUNCTION longer_than(a vector, b float8) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN vector_norm(a) > b; END';
+CREATE FUNCTION compare(a vector, b vector) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT sign(vector_norm(a) - vector_norm(b))::int';
+CREATE FUNCTION compare(a vector, b float8) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT sign(vector_norm(a) - b)::int';
+CREATE OPERATOR <<| (FUNCTION = shorter, LEFTARG = vector, RIGHTARG = vector, COMMUTATOR = |>>);
+CREATE OPERATOR |>> (FUNCTION = longer, LEFTARG = vector, RIGHTARG = vector, COMMUTATOR = <<|);
+CREATE OPERATOR |>> (FUNCTION = longer_than, LEFTARG = vector, RIGHTARG = float8);
+CREATE OPERATOR |=| (FUNCTION = as_long, LEFTARG = vector, RIGHTARG = vector);
+CREATE OPERATOR CLASS by_length FOR TYPE vector USING btree AS OPERATOR 1 <<|, OPERATOR 3 |=|, OPERATOR 5 |>>,
+  FUNCTION 1 compare(vector, vector);
+ALTER OPERATOR FAMILY by_length USING btree ADD OPERATOR 5 |>> (vector, float8), FUNCTION 1 compare(vector, float8);
+COMMENT ON OPERATOR CLASS by_length USING btree IS 'the longest last';
+CREATE OPERATOR CLASS mine FOR TYPE vector USING hnsw AS OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
+  FUNCTION 1 vector_l2_squared_distance(vector, vector);
+CREATE OPERATOR CLASS mine FOR TYPE vector USING ivfflat AS OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
+  FUNCTION 1 vector_l2_squared_distance(vector, vector), FUNCTION 3 l2_distance(vector, vector);
+CREATE OPERATOR CLASS angles DEFAULT FOR TYPE vector USING hnsw AS OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
+  FUNCTION 1 vector_negative_inner_product(vector, vector), FUNCTION 2 vector_norm(vector);
+CREATE TABLE t (id int, v vector(3));
+INSERT INTO t SELECT i, ARRAY[i, 7, i % 5] FROM generate_series(1, 200) i;
+CREATE INDEX t_length ON t (v by_length);
+CREATE INDEX t_mine ON t USING hnsw (v mine);
+CREATE INDEX t_lists ON t USING ivfflat (v mine) WITH (lists = 1);
+CREATE INDEX t_angles ON t USING hnsw (v);
+CREATE SCHEMA old;
+ALTER EXTENSION vector SET SCHEMA old;
+CREATE EXTENSION vdist;
+SQL
+sub dump_of_classes
+{
+	my ($out, $err) = run_command([ 'pg_dump', '-s', '-h', $node->host, '-p', $node->port, '-d', 'classes' ]);
+	return $out =~ s/^\\(un)?restrict .*\n?//mgr;
+}
+my $classes = dump_of_classes();
+is( classes('BEGIN; SELECT count(*) FROM vdist.adopt_pgvector(); ROLLBACK'), 21, 'a try tells what would be done');
+is(dump_of_classes(), $classes, 'and does nothing');
+$report = classes('SELECT object, action FROM vdist.adopt_pgvector()');
+foreach my $line ('operator class public.by_length for access method btree', 'operator class public.mine for access method hnsw',
+	'operator class public.angles for access method hnsw', 'index public.t_lists')
+{
+	like($report, qr/^\Q$line\E\|created anew$/m, $line);
+}
+unlike($report, qr/still uses it/, 'no class still uses pgvector');
+classes('DROP EXTENSION vector');
+is( classes(q{SELECT am.amname, c.opcname, c.opcdefault, obj_description(c.oid, 'pg_opclass') FROM pg_opclass c JOIN pg_am am ON am.oid = c.opcmethod
+	  WHERE c.opcname IN ('by_length', 'mine', 'angles') ORDER BY 2}),
+	"vdist_hnsw|angles|f|\nbtree|by_length|f|the longest last\nvdist_hnsw|mine|f|", 'classes');
+is( classes(q{SELECT indexrelid::regclass, o.opcname FROM pg_index x JOIN pg_opclass o ON o.oid = x.indclass[0] WHERE indrelid = 't'::regclass ORDER BY indexrelid::regclass::text COLLATE "C"}),
+	"t_angles|angles\nt_length|by_length\nt_lists|mine\nt_mine|mine", 'of indexes');
+is(classes("SELECT count(*) FROM vdist.index_check('$_', true)"), 0, "$_ is whole") foreach qw(t_mine t_lists t_angles);
+like(classes(q{SET enable_seqscan = off; EXPLAIN SELECT id FROM t ORDER BY v <=> '[1,2,3]' LIMIT 1}), qr/using t_angles/, 'by an index of one');
+like(classes(q{SET enable_seqscan = off; SET enable_bitmapscan = off; EXPLAIN SELECT id FROM t WHERE v |>> 200.0::float8}),
+	qr/Index Cond: \(v \|>> '200'/, 'an operator that was added to a family');
+is(classes(q{SET enable_seqscan = off; SELECT count(*) FROM t WHERE v |>> 199.0::float8}), 2, 'finds');
+classes('CREATE EXTENSION vector SCHEMA old; SELECT vdist.return_to_pgvector()');
+is( classes(q{SELECT count(*) FROM pg_opclass c JOIN pg_am am ON am.oid = c.opcmethod WHERE amname = 'hnsw' AND opcname IN ('mine', 'angles')}),
+	2, 'the way back');
+classes(q{DROP EXTENSION vdist});
+
+# A distance that vdist_hnsw has no name for.
+classes(q{CREATE EXTENSION vdist; CREATE FUNCTION public.far(old.vector, old.vector) RETURNS float8 LANGUAGE sql IMMUTABLE AS 'SELECT 1.0::float8';
+	CREATE OPERATOR public.<==> (FUNCTION = public.far, LEFTARG = old.vector, RIGHTARG = old.vector);
+	CREATE OPERATOR CLASS public.odd FOR TYPE old.vector USING hnsw AS OPERATOR 1 public.<==> FOR ORDER BY float_ops,
+	  FUNCTION 1 old.vector_l2_squared_distance(old.vector, old.vector)});
+my ($no, $why) = ('', '');
+isnt($node->psql('classes', 'SELECT * FROM vdist.adopt_pgvector()', stdout => \$no, stderr => \$why, on_error_stop => 1), 0, 'a class of another distance');
+like($why, qr/operator class public.odd has no counterpart in access method vdist_hnsw.*HINT:  Drop it/s, 'is told');
+sql('DROP DATABASE classes');
 
 # ---- over, for good, while clients work ----
 
