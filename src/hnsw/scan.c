@@ -177,15 +177,9 @@ visit_hit(HnswSearch *search, uint32 number, const HnswRow *row)
 		hnsw_scan_hit(search->visit_arg, number, row);
 }
 
-static int
-compare_tids(const void *a, const void *b)
-{
-	return ItemPointerCompare((ItemPointer) a, (ItemPointer) b);
-}
-
 /*
- * All heap rows of a hit, ascending, in the row context's parent. The chain may change while it is
- * read; what it loses was dead, what it gains is not visible yet.
+ * All heap rows of a hit, in the row context's parent. The chain may change while it is read; what it
+ * loses was dead, what it gains is not visible yet.
  */
 static ItemPointer
 hit_tids(HnswScan *so, const HnswHit *hit, int *count)
@@ -222,7 +216,6 @@ hit_tids(HnswScan *so, const HnswHit *hit, int *count)
 		hnsw_read_unlock(&so->search.read);
 	}
 	hnsw_read_end(&so->search.read);
-	qsort(tids, n, sizeof(ItemPointerData), compare_tids);
 	*count = n;
 	return tids;
 }
@@ -239,22 +232,16 @@ hnsw_scan_resolve(IndexScanDesc scan, int number)
 	HnswResult	result;
 	int			n = hit->ntids;
 	ItemPointer tids = hit->tids;
-	ItemPointerData inline_tids[HNSW_ROW_TIDS_INLINE];
 
 	if (hit->more != HNSW_NO_ROW)
 		tids = hit_tids(so, hit, &n);
-	else if (n > 1)
-	{
-		memcpy(inline_tids, hit->tids, sizeof(ItemPointerData) * n);
-		qsort(inline_tids, n, sizeof(ItemPointerData), compare_tids);
-		tids = inline_tids;
-	}
-	result.hit = -1;
 	for (int i = 0; i < n; i++)
-	{
 		if (!HnswTidIsValid(&tids[i]))
 			hnsw_page_corrupted(so->search.index,
 								HnswRowBlock(&so->search.meta, hit->number));
+	result.hit = -1;
+	for (int i = 0; i < n; i++)
+	{
 		if (!hnsw_fetch_distance(scan, &tids[i], &result.distance, &result.buffer))
 			continue;
 		for (; i < n; i++)
@@ -389,8 +376,9 @@ is_nearest(HnswScan *so, const HnswResult *result)
 {
 	HnswHit    *hit = &so->hits[result->hit];
 
-	return hit->ntids == 1 && hit->more == HNSW_NO_ROW && result->distance >= so->last &&
-		so->nresults > 0 && hit->upper < so->results[0].distance;
+	return hit->ntids == 1 && hit->more == HNSW_NO_ROW && HnswTidIsValid(&hit->tids[0]) &&
+		result->distance >= so->last && so->nresults > 0 &&
+		hit->upper < so->results[0].distance;
 }
 
 /*

@@ -166,6 +166,8 @@ my @cases = (
 	[ 'heap row twice', sub { my $b = shift; put($b, at($live) + 12, substr $$b, at($first) + 12, 6) }, qr/is in the index twice, in rows \d+ and \d+/, 'search', qr/^\d+$/ ],
 	[ 'heap row that would be a new page', [ at($live) + 12, pack 'SSS', 0xFFFF, 0xFFFF, 1 ],
 		qr/^row $live claims heap row \(4294967295,1\), which cannot exist/, 'scan', qr/XX002: .*block \d+/ ],
+	[ 'heap row of several that would be a new page', [ at($chained) + 18, pack 'SSS', 0xFFFF, 0xFFFF, 1 ],
+		qr/^row $chained claims heap row \(4294967295,1\), which cannot exist/, 'search', qr/XX002: .*block \d+/ ],
 	[ 'heap row without an offset', [ at($live) + 16, pack 'S', 0 ],
 		qr/^row $live claims heap row \(\d+,0\), which cannot exist/, 'vacuum', qr/XX002: .*block \d+/ ],
 	[ 'number of a chain', [ at($tids) + 12, pack 'L', 0x7FFFFFF0 ], qr/^row $tids claims 2147483632 heap rows/, 'search', qr/XX002: .*block \d+/ ],
@@ -243,6 +245,22 @@ foreach my $table (qw(item crowds wide flat))
 		}
 	}
 }
+
+# ---- heap rows that would be new pages, where the bounds of a distance say enough ----
+damaged(
+	sub {
+		my $b = shift;
+		foreach my $block (2 .. length($$b) / 8192 - 1)
+		{
+			put($b, 8192 * $block + 36, pack 'SSS', 0xFFFF, 0xFFFF, 1)
+			  if unpack('S', substr $$b, 8192 * $block + 8188, 2) == 4 && (ord(substr $$b, 8192 * $block + 24) & 15) == 1;
+		}
+	},
+	'wide_index');
+my $pages_of_table = result_of("SELECT pg_relation_size('wide')");
+like(result_of("$settings SELECT id FROM wide ORDER BY embedding <-> (SELECT array_agg(sin(j))::real[]::vector FROM generate_series(1, 80) j) LIMIT 3"),
+	qr/XX002: .*block \d+/, 'heap rows that cannot be are an error');
+is(result_of("SELECT pg_relation_size('wide')"), $pages_of_table, 'and the table does not grow');
 
 # ---- random damage ----
 my ($from, $to) = ($ENV{VDIST_FUZZ_SEEDS} // '1-3') =~ /^(\d+)-(\d+)$/;
