@@ -153,6 +153,11 @@ extern void hnsw_equal_begin(HnswBuild *build);
 extern uint32 hnsw_equal_find(HnswBuild *build, uint32 hash, const char *own, uint32 row);
 extern void hnsw_equal_end(HnswBuild *build);
 
+/* ---- routing.c ---- */
+
+/* The positions of routing rows, ascending, when the graph's rows are on pages from number `first` on. */
+extern uint32 *hnsw_choose_routing(HnswBuild *build, uint32 first, int *count);
+
 /* ---- pages.c ---- */
 
 /* The first pages: what is known of the index before its first row. */

@@ -102,7 +102,7 @@ quant_at(const HnswCodes *codes, const VdistQuant *quant, int number)
 static void
 rotate(const HnswCodes *codes, float *x)
 {
-	if (codes->own.metric != VDIST_QUANT_L1)
+	if (codes->own.metric != VDIST_QUANT_L1 && !codes->own.rotated)
 		vdist_quant_rotate(codes->own.dim, x);
 }
 

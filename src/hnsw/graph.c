@@ -19,10 +19,12 @@
 
 /*
  * Routing rows that follow each other are near each other, as far as a build wrote them: of many, one
- * in ROUTING_STEP is ranked first, then those around the nearest.
+ * in ROUTING_STEP is ranked first, then those around the nearest. But where there are more than a build has
+ * without need (routing.c), for one row in ROUTING_ROWS, they lie in crowds, and are all ranked.
  */
 #define ROUTING_STEP 8
 #define ROUTING_ALL 128
+#define ROUTING_ROWS 64
 
 /*
  * Insert into the sorted pool, which holds at most ef; returns the position, or -1 if already there. The
@@ -76,6 +78,14 @@ pick_new(HnswSearch *search, const HnswRow *row)
 		*slot = number;
 	}
 	return n;
+}
+
+/* Must all of so many routing rows of an index of so many rows be ranked? */
+bool
+hnsw_rank_all(int nrouting, uint64 rows)
+{
+	return nrouting <= ROUTING_ALL || nrouting > HNSW_MAX_ROUTING ||
+		nrouting > rows / ROUTING_ROWS;
 }
 
 /* Allocate, once for many searches, in the current memory context. */
@@ -202,7 +212,7 @@ hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 	memset(search->ranked, 0xFF, sizeof(uint32) << (32 - search->ranked_shift));
 	if (search->queries != NULL)
 		n = rank_near_routing(search, cache, nearest);
-	else if (cache->nrouting <= ROUTING_ALL)
+	else if (cache->rank_all)
 		n = rank_routing(search, cache, 0, cache->nrouting, 1, nearest, n);
 	else
 	{

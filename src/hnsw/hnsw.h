@@ -40,7 +40,10 @@
 #define HNSW_MIN_EF_SEARCH 1
 #define HNSW_MAX_EF_SEARCH 10000
 #define HNSW_MAX_SLOTS 255
+/* Routing rows at most, without need, and with (routing.c). */
 #define HNSW_MAX_ROUTING 1024
+#define HNSW_MOST_ROUTING 16384
+
 #define HNSW_MAX_CENTRES 1024
 
 typedef enum HnswPageKind
@@ -232,6 +235,7 @@ typedef struct HnswCache
 	HnswMeta	meta;
 	HnswCodes	codes;
 	int			nrouting;
+	bool		rank_all;		/* the routing rows, not one in so many */
 	uint32	   *routing;		/* row numbers */
 	char	   *routing_codes;
 	float	   *mean;
@@ -472,6 +476,7 @@ extern bool hnsw_flat_insert(HnswInsert *insert, ItemPointer tid, bool grow);
 
 extern void hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int ef,
 							 HnswVisit visit, void *visit_arg);
+extern bool hnsw_rank_all(int nrouting, uint64 rows);
 extern void hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x);
 extern void hnsw_search_run(HnswSearch *search);
 extern void hnsw_estimate(HnswSearch *search, const HnswRow *row, const uint16 *which, int n,

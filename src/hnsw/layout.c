@@ -263,6 +263,7 @@ hnsw_cache(Relation index)
 	Size		hints;
 	Size		heap_hints;
 	Size		nhints;
+	uint64		nrows;
 	Size		heap_nhints = 1024;
 	float	   *old = NULL;
 
@@ -274,6 +275,7 @@ hnsw_cache(Relation index)
 
 	hnsw_meta_check(index, &meta);
 	nhints = RelationGetNumberOfBlocks(index);
+	nrows = (uint64) nhints / meta.span * meta.rows_per_page;
 	if (meta.routing_count > (uint64) nhints * meta.rows_per_page)
 		hnsw_page_corrupted(index, HNSW_META_BLOCK);
 	centres_size = sizeof(float) * HNSW_CENTRE_FLOATS(meta.dim) * (Size) meta.ncentres;
@@ -326,6 +328,7 @@ hnsw_cache(Relation index)
 		read_floats(index, meta.centre_block, centres_size / sizeof(float), cache->centres);
 	cache->nrouting = read_routing(index, &meta, meta.routing_count, cache->routing,
 								   cache->routing_codes);
+	cache->rank_all = hnsw_rank_all(cache->nrouting, nrows);
 	if (!HnswIsFlat(&meta))
 		hnsw_codes_init(&cache->codes, &meta, cache->mean, cache->centres);
 	index->rd_amcache = cache;

@@ -398,42 +398,13 @@ make_codes(HnswBuild *build)
 	pfree(arg.scratch);
 }
 
-/*
- * The positions of the rows that become routing rows: the graph's entries and, so that a search finds its
- * way to every crowd, the first row of each centre.
- */
-static uint32 *
-routing_positions(HnswBuild *build, int *count)
-{
-	const HnswMeta *meta = &build->meta;
-	const uint32_t *entries;
-	int			n = vdist_graph_entries(build->graph, &entries);
-	uint32	   *positions = MemoryContextAllocHuge(CurrentMemoryContext,
-												   sizeof(uint32) * ((Size) n + meta->ncentres + 1));
-	bool	   *found = palloc0(sizeof(bool) * (meta->ncentres + 1));
-
-	memcpy(positions, entries, sizeof(uint32) * n);
-	for (int i = 0; i < n && meta->ncentres > 0; i++)
-		found[hnsw_code_centre(hnsw_spool_get(build->codes, positions[i]))] = true;
-	for (int64 p = 0; p < build->n && meta->ncentres > 0; p++)
-	{
-		uint16		centre = hnsw_code_centre(hnsw_spool_get(build->codes, p));
-
-		if (!found[centre])
-			positions[n++] = p;
-		found[centre] = true;
-	}
-	*count = n;
-	return positions;
-}
-
 static void
 write_routing(Writer *writer)
 {
 	HnswBuild  *build = writer->build;
 	const HnswMeta *meta = &build->meta;
 	int			n;
-	uint32	   *entries = routing_positions(build, &n);
+	uint32	   *entries = hnsw_choose_routing(build, writer->first, &n);
 	Size		entry = sizeof(uint32) + meta->code_size;
 	int			room = (HNSW_PAGE_ROOM - sizeof(HnswRouting)) / entry;
 	BlockNumber next = InvalidBlockNumber;

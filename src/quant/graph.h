@@ -14,9 +14,13 @@
 #define CELL_ROWS 128
 #define CELL_MAX 256
 
-/* Of the NEAR_CELLS cells nearest to a row's own, the row looks through the PROBES nearest to it. */
+/*
+ * Of the NEAR_CELLS cells nearest to a row's own, the row looks through the PROBES nearest to it, or through
+ * more of them where its nearest rows are scattered over more (probes.c).
+ */
 #define NEAR_CELLS 160
 #define PROBES 24
+#define PROBES_MAX 128
 
 /* Entries at most, beside those that reachability needs. */
 #define ENTRIES_MAX 1024
@@ -55,6 +59,8 @@ struct VdistGraph
 	uint8_t    *centroids;		/* records, one a cell */
 	uint32_t   *medoids;		/* positions, one a cell */
 	uint32_t   *order;			/* position -> row */
+
+	int			probes;			/* cells that a row looks through */
 
 	/* neighbors: lists of slots ids, and of as many distances until they are linked */
 	uint32_t   *ids;			/* NULL when in a file */
@@ -148,6 +154,9 @@ extern void graph_pack(const VdistGraph *graph, const uint8_t *const *records, i
 /* Records in the order of positions: those in memory, or a copy in buffer. NULL on failure. */
 extern const uint8_t *graph_load(VdistGraph *graph, uint32_t position, uint32_t count,
 								 uint8_t *buffer);
+
+/* probes.c */
+extern int	graph_choose_probes(VdistGraph *graph);
 
 /* neighbors.c: every row's list of nearest rows, pruned and filled */
 extern bool graph_find_neighbors(VdistGraph *graph);

@@ -368,7 +368,7 @@ assign_probes(VdistGraph *graph, Finder *finder, const uint8_t *own, int nown, i
 {
 	const uint8_t *bytes[CELL_MAX];
 	int			ld = CELL_MAX + 16;
-	int			probes = nnear < PROBES ? nnear : PROBES;
+	int			probes = nnear < graph->probes ? nnear : graph->probes;
 
 	for (int i = 0; i < nnear; i++)
 	{
@@ -502,6 +502,7 @@ graph_find_neighbors(VdistGraph *graph)
 	int			threads = graph->params.threads;
 	bool		ok = true;
 
+	graph->probes = graph_choose_probes(graph);
 	graph->nkept = graph_alloc(graph, n, 1);
 	graph->nfilled = graph_alloc(graph, n, 1);
 	if (!graph->on_disk)

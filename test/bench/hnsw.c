@@ -9,7 +9,8 @@
  *
  * Files are bvecs or fvecs: a row is an int32 number of dimensions, then as many uint8 or float32;
  * ivecs the same with int32. Integers are those of a little-endian machine. An id is a position in
- * the file.
+ * the file. Of a file of truth the first ten ids of a row count, or all that are not negative in ties.ivecs:
+ * ten, and those as far as the tenth.
  */
 #include <arpa/inet.h>
 #include <libpq-fe.h>
@@ -35,6 +36,7 @@ typedef struct Vectors
 typedef struct Truth
 {
 	int			k;
+	int			nearest;		/* of them, those that count */
 	int		   *ids;			/* a row: k, then k ids */
 } Truth;
 
@@ -136,6 +138,7 @@ read_truth(const char *path, long count)
 
 	if (fread(&truth.k, 4, 1, f) != 1 || truth.k < K || truth.k > 65536)
 		fail(path, "fewer than ten neighbors a row");
+	truth.nearest = strstr(path, "ties.ivecs") ? truth.k : K;
 	rewind(f);
 	n = (size_t) (truth.k + 1) * (size_t) count;
 	truth.ids = allocate(sizeof(int) * n);
@@ -289,7 +292,7 @@ is_true(const Truth *truth, long query, int id)
 {
 	const int  *row = truth->ids + query * (truth->k + 1) + 1;
 
-	for (int i = 0; i < K; i++)
+	for (int i = 0; i < truth->nearest; i++)
 		if (row[i] == id)
 			return 1;
 	return 0;

@@ -82,6 +82,27 @@ foreach (@sets)
 }
 cmp_ok(info('eight_index', 'centres'), '>', 1, 'crowds have centres of their own');
 
+# Many crowds, of a size that fills the pool of a search: the edges of the few crowds that it sees do not lead
+# to the others, so searches begin near each of them.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE many (id int GENERATED ALWAYS AS IDENTITY, embedding vector(48));
+	INSERT INTO many (embedding) SELECT * FROM crowd_rows(24000, 48, 1200, 1, 0.01, 0.5);
+	CREATE TABLE many_query AS SELECT * FROM crowd_rows(200, 48, 1200, 1, 0.01, 0.75) embedding;
+	CREATE INDEX many_index ON many USING vdist_hnsw (embedding vector_l2_ops)});
+cmp_ok(recall('many_index', 'many_query'), '>=', 0.98, 'many: recall of a build');
+sound('many_index', 'many: a sound index');
+
+# Pairs in a cloud of many dimensions: the nearest of a row are scattered over many cells of the build. So few
+# cells as are enough elsewhere give .83.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE pairs AS SELECT * FROM crowd_rows(24000, 64, 12000, 1, 0.01, 0.5) embedding;
+	ALTER TABLE pairs ALTER embedding TYPE vector(64);
+	CREATE TABLE pairs_query AS SELECT * FROM crowd_rows(200, 64, 1, 1, 1, 0.75) embedding;
+	CREATE INDEX pairs_index ON pairs USING vdist_hnsw (embedding vector_l2_ops)});
+cmp_ok(recall('pairs_index', 'pairs_query'), '>=', 0.85, 'pairs: recall of a build');
+
 # one cloud needs none
 $node->safe_psql(
 	'postgres', q{

@@ -1,0 +1,318 @@
+/*
+ * routing.c: which rows of a new graph become routing rows. Calls graph.c and the spools of the build;
+ * called by pages.c.
+ *
+ * The entries of the graph lead to every row, but a search with a small pool does not take every way: where
+ * rows lie in many small crowds, the first one or two that it meets fill its pool. So rows are
+ * searched for, and those whose neighborhood is not found become routing rows, too.
+ */
+#include "compat.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "hnsw/build.h"
+
+/* The pool of a trial search. */
+#define TRIAL_EF 10
+
+/* Rows that are searched for to see whether there is need: one in so many, and about how many at most. */
+#define TRIAL_STEP 32
+#define TRIAL_ROWS 400
+
+/* Of those, that many may be missed. Real sets without crowds miss up to .05. */
+#define MISSED_SHARE 0.08
+
+/* Whether more routing rows help is tried on one in so many parts of the rows. */
+#define PARTS 64
+#define PARTS_STEP 8
+
+/* They do where no more than that much of what was missed still is. */
+#define HELPFUL 0.7
+
+/* One row in so many is searched for, and may become a routing row, where there is need; so often, if need be. */
+#define ADD_STEP 8
+#define ADD_ROUNDS 3
+
+typedef struct Trial
+{
+	HnswBuild  *build;
+	uint32		first;			/* number of the first row */
+	HnswSearch	search;
+	HnswCache  *cache;			/* with the routing rows so far */
+	HnswRead	read;
+	float	   *x;
+	uint32	   *positions;		/* of the routing rows */
+	int			size;			/* routing rows there is room for */
+} Trial;
+
+static uint32
+row_number(const Trial *trial, int64 position)
+{
+	return trial->first + position * trial->build->meta.span;
+}
+
+/* The graph's entries and, so that a search finds its way to every crowd, the first row of each centre. */
+static int
+first_positions(HnswBuild *build, uint32 **positions)
+{
+	const HnswMeta *meta = &build->meta;
+	const uint32_t *entries;
+	int			n = vdist_graph_entries(build->graph, &entries);
+	bool	   *found = palloc0(sizeof(bool) * (meta->ncentres + 1));
+
+	*positions = MemoryContextAllocHuge(CurrentMemoryContext,
+										sizeof(uint32) * ((Size) n + meta->ncentres + 1));
+	memcpy(*positions, entries, sizeof(uint32) * n);
+	for (int i = 0; i < n && meta->ncentres > 0; i++)
+		found[hnsw_code_centre(hnsw_spool_get(build->codes, (*positions)[i]))] = true;
+	for (int64 p = 0; p < build->n && meta->ncentres > 0; p++)
+	{
+		uint16		centre = hnsw_code_centre(hnsw_spool_get(build->codes, p));
+
+		if (!found[centre])
+			(*positions)[n++] = p;
+		found[centre] = true;
+	}
+	return n;
+}
+
+static void
+ignore(HnswSearch *search, uint32 number, const HnswRow *row)
+{
+}
+
+static void
+add_routing(Trial *trial, uint32 position)
+{
+	HnswCache  *cache = trial->cache;
+	Size		code_size = trial->build->meta.code_size;
+
+	if (cache->nrouting == trial->size)
+	{
+		trial->size *= 2;
+		trial->positions = repalloc_huge(trial->positions, sizeof(uint32) * trial->size);
+		cache->routing = repalloc_huge(cache->routing, sizeof(uint32) * trial->size);
+		cache->routing_codes = repalloc_huge(cache->routing_codes, code_size * trial->size);
+	}
+	trial->positions[cache->nrouting] = position;
+	cache->routing[cache->nrouting] = row_number(trial, position);
+	memcpy(cache->routing_codes + cache->nrouting * code_size,
+		   hnsw_spool_get(trial->build->codes, position), code_size);
+	cache->nrouting++;
+}
+
+/*
+ * What a backend would remember of the index if it was complete, with as many routing rows as there are. Its
+ * codes take vectors that are rotated already, because that is what own codes are decoded to.
+ */
+static void
+begin_trial(Trial *trial, HnswBuild *build, uint32 first, const uint32 *positions, int n)
+{
+	const HnswMeta *meta = &build->meta;
+	Relation	index = build->index;
+	HnswCache  *cache = MemoryContextAllocZero(index->rd_indexcxt, sizeof(HnswCache));
+	bool		rotate = build->coding.own.metric != VDIST_QUANT_L1 && !build->coding.own.rotated;
+
+	memset(trial, 0, sizeof(Trial));
+	trial->build = build;
+	trial->first = first;
+	trial->cache = cache;
+	trial->x = palloc(sizeof(float) * meta->dim);
+	trial->size = n + 64;
+	trial->positions = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * trial->size);
+	cache->meta = *meta;
+	cache->routing = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * trial->size);
+	cache->routing_codes = MemoryContextAllocHuge(CurrentMemoryContext,
+												  meta->code_size * (Size) trial->size);
+	for (int i = 0; i < n; i++)
+		add_routing(trial, positions[i]);
+	cache->mean = palloc(sizeof(float) * meta->dim);
+	memcpy(cache->mean, build->mean, sizeof(float) * meta->dim);
+	cache->codes = build->coding;
+	cache->codes.own.mean = cache->codes.code.mean = cache->mean;
+	if (rotate)
+	{
+		vdist_quant_rotate(meta->dim, cache->mean);
+		cache->codes.own.rotated = cache->codes.code.rotated = true;
+	}
+	cache->nhints = RelationGetNumberOfBlocks(index);
+	cache->hints.buffers = MemoryContextAllocExtended(CurrentMemoryContext,
+													  sizeof(Buffer) * (Size) cache->nhints,
+													  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	hnsw_search_init(&trial->search, index, meta, TRIAL_EF, ignore, NULL);
+	trial->read.buffer = InvalidBuffer;
+	if (meta->span > 1)
+		trial->read.copy = palloc(meta->row_size);
+	if (index->rd_amcache != NULL)
+		pfree(index->rd_amcache);
+	index->rd_amcache = cache;
+}
+
+static void
+end_trial(Trial *trial)
+{
+	Relation	index = trial->build->index;
+
+	if (index->rd_amcache == trial->cache)
+	{
+		index->rd_amcache = NULL;
+		pfree(trial->cache);
+	}
+}
+
+/* The distance that a search ranks a row by. */
+static float
+estimate(Trial *trial, int64 position)
+{
+	HnswSearch *search = &trial->search;
+	const char *code = hnsw_spool_get(trial->build->codes, position);
+	float		distance;
+
+	if (search->queries != NULL)
+		hnsw_queries_estimate(search->queries, &trial->cache->codes, code, NULL, 1, &distance);
+	else
+		vdist_quant_estimate(search->code, code, trial->build->meta.code_size, 1, &distance);
+	return distance;
+}
+
+/*
+ * Does a search for the row at a position find its way there: to the row or one of those that it keeps as
+ * neighbors, or to something that is nearer by the codes, as it may well be with inner products?
+ */
+static bool
+is_found(Trial *trial, int64 position)
+{
+	HnswBuild  *build = trial->build;
+	HnswSearch *search = &trial->search;
+	const HnswMeta *meta = &build->meta;
+	const HnswBuildRow *stored = hnsw_spool_get(build->rows, position);
+	uint32		number = row_number(trial, position);
+	const HnswRow *row;
+	bool		found = stored->unordered;
+
+	CHECK_FOR_INTERRUPTS();
+	hnsw_decode_code(&build->coding, &build->coding.own, stored->own, trial->x);
+	for (int i = 0; i < meta->dim && meta->ncentres == 0; i++)
+		trial->x[i] += trial->cache->mean[i];
+	trial->cache->rank_all = hnsw_rank_all(trial->cache->nrouting, build->n);
+	hnsw_search_set(search, trial->cache, trial->x);
+	hnsw_search_run(search);
+	if (found || search->npool == 0 ||
+		hnsw_key_distance(search->pool[0]) <= estimate(trial, position))
+		return true;
+	row = hnsw_read(&trial->read, build->index, meta, number);
+	for (int i = 0; i < search->npool && !found; i++)
+	{
+		uint32		other = HnswKeyRow(search->pool[i]);
+
+		found = other == number;
+		for (int j = 0; j < row->nkept && !found; j++)
+			found = other == row->neighbors[j];
+	}
+	hnsw_read_unlock(&trial->read);
+	hnsw_read_end(&trial->read);
+	return found;
+}
+
+/* Is the row of a part on which is tried what helps? */
+static bool
+in_tried_part(const Trial *trial, int64 position)
+{
+	return position * PARTS / trial->build->n % PARTS_STEP == 0;
+}
+
+/* The share of the rows, or of those of the tried parts, that is not found. */
+static double
+missed_share(Trial *trial, bool tried)
+{
+	int64		n = trial->build->n;
+	int64		step = Max(n / TRIAL_ROWS / (tried ? 2 : 1), TRIAL_STEP / (tried ? 2 : 1));
+	int			searched = 0;
+	int			missed = 0;
+
+	/* not those that may become routing rows */
+	for (int64 p = ADD_STEP / 2; p < n; p += TYPEALIGN_DOWN(ADD_STEP, step))
+	{
+		if (tried && !in_tried_part(trial, p))
+			continue;
+		searched++;
+		missed += !is_found(trial, p);
+	}
+	return searched > 0 ? (double) missed / searched : 0;
+}
+
+/* Make routing rows of those in the tried parts, or everywhere, that are not found. */
+static void
+add_missed(Trial *trial, int first, bool tried)
+{
+	int64		n = trial->build->n;
+
+	for (int64 p = first; p < n && trial->cache->nrouting < HNSW_MOST_ROUTING; p += ADD_STEP)
+		if ((!tried || in_tried_part(trial, p)) && !is_found(trial, p))
+			add_routing(trial, p);
+}
+
+/* More routing rows, if there is need and if they help; returns how many there are. */
+static int
+add_needed(Trial *trial)
+{
+	int			n = trial->cache->nrouting;
+	double		share = missed_share(trial, false);
+	double		before;
+	double		after;
+
+	elog(DEBUG1, "%.3f of the rows are not found from %d routing rows", share, n);
+	if (share <= MISSED_SHARE)
+		return n;
+	before = missed_share(trial, true);
+	add_missed(trial, 0, true);
+	after = missed_share(trial, true);
+	elog(DEBUG1, "%.3f of some, and %.3f with %d more routing rows", before, after,
+		 trial->cache->nrouting - n);
+	if (after > before * HELPFUL)
+		return n;
+	for (int round = 0; round < ADD_ROUNDS && share > MISSED_SHARE / 2; round++)
+	{
+		add_missed(trial, round * (ADD_STEP / 4 + 1), false);
+		share = missed_share(trial, false);
+		elog(DEBUG1, "%.3f with %d routing rows", share, trial->cache->nrouting);
+	}
+	return trial->cache->nrouting;
+}
+
+static int
+compare_positions(const void *a, const void *b)
+{
+	uint32		x = *(const uint32 *) a;
+	uint32		y = *(const uint32 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * The positions of the rows that become routing rows. Of the graph all is on pages but these.
+ */
+uint32 *
+hnsw_choose_routing(HnswBuild *build, uint32 first, int *count)
+{
+	Trial		trial;
+	uint32	   *positions;
+	int			n = first_positions(build, &positions);
+
+	begin_trial(&trial, build, first, positions, n);
+	PG_TRY();
+	{
+		n = add_needed(&trial);
+	}
+	PG_FINALLY();
+	{
+		end_trial(&trial);
+	}
+	PG_END_TRY();
+	*count = n;
+	qsort(trial.positions, n, sizeof(uint32), compare_positions);
+	return trial.positions;
+}
