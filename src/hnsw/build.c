@@ -59,6 +59,7 @@ init_sample(const VdistIndexMetric *metric, const HnswOptions *options, HnswSamp
 	sample->centre = palloc0(sizeof(float) * graph_dim(metric->code_metric, metric->code_dim));
 	sample->range = 1.0f;
 	sample->bits = options->quantization;
+	sample->coded = hnsw_short_code(metric, options->m);
 	sample->dim = metric->code_dim;
 	sample->wide = false;
 	sample->ncentres = 0;
@@ -81,7 +82,7 @@ init_meta(Relation heap, Relation index, IndexInfo *info, VdistIndexMetric *metr
 	}
 	metric->code_dim = sample->dim;
 	hnsw_layout(meta, metric, options.m, options.ef_construction, sample->bits,
-				sample->ncentres);
+				sample->coded, sample->ncentres);
 	meta->range = sample->range;
 }
 
@@ -535,7 +536,7 @@ decide(HnswBuild *build, const Rows *rows, HnswSample *sample)
 	hnsw_sample_vectors(metric, n, x, sample);
 	metric->code_dim = sample->dim;
 	hnsw_layout(&build->meta, metric, options.m, options.ef_construction, sample->bits,
-				sample->ncentres);
+				sample->coded, sample->ncentres);
 	build->meta.range = sample->range;
 	build->meta.crc = hnsw_meta_crc(&build->meta);
 	pfree(x);

@@ -33,6 +33,7 @@ typedef struct HnswSample
 	float	   *mean;			/* dim floats: the centre of all codes */
 	float		range;			/* see HnswMeta */
 	int			bits;			/* of the codes of neighbors */
+	int			coded;			/* components that those are of; 0: all */
 	int			dim;			/* of the vectors that codes are made of */
 	float	   *centre;			/* as many floats as graph_dim: of the graph */
 	bool		wide;			/* see VdistGraphParams */

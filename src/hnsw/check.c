@@ -111,8 +111,8 @@ vdist_hnsw_info(PG_FUNCTION_ARGS)
 	int64		tids = 0;
 	int64		edges = 0;
 	TupleDesc	desc;
-	Datum		values[15];
-	bool		nulls[15] = {false};
+	Datum		values[16];
+	bool		nulls[16] = {false};
 	int			i = 0;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -156,6 +156,7 @@ vdist_hnsw_info(PG_FUNCTION_ARGS)
 	values[i++] = Int32GetDatum(meta.code_bits);
 	values[i++] = Int32GetDatum(meta.own_bits);
 	values[i++] = Int32GetDatum(Max(meta.ncentres, 1));
+	values[i++] = Int32GetDatum(hnsw_coded(&meta));
 	relation_close(index, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -38,6 +38,15 @@ hnsw_code_size(const HnswMeta *meta, int bits)
 		vdist_quant_code_size(vdist_metric_quant((VdistMetric) meta->metric), meta->dim, bits);
 }
 
+/* The components that neighbors' codes are of. */
+int
+hnsw_coded(const HnswMeta *meta)
+{
+	if (!HnswIsShort(meta))
+		return meta->dim;
+	return 8 * (meta->code_size - vdist_quant_code_size(VDIST_QUANT_L2, 0, meta->code_bits));
+}
+
 void
 hnsw_codes_init(HnswCodes *codes, const HnswMeta *meta, const float *mean, const float *centres)
 {
@@ -53,6 +62,8 @@ hnsw_codes_init(HnswCodes *codes, const HnswMeta *meta, const float *mean, const
 		vdist_quant_init(&codes->own, metric, meta->dim, meta->own_bits, mean, meta->range);
 		vdist_quant_init(&codes->code, metric, meta->dim, meta->code_bits, mean, meta->range);
 	}
+	if (HnswIsShort(meta))
+		vdist_quant_shorten(&codes->code, hnsw_coded(meta));
 	codes->ncentres = meta->ncentres;
 	codes->centres = centres;
 }

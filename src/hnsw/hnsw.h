@@ -23,7 +23,8 @@
 /* ---- layout ---- */
 
 #define HNSW_MAGIC 0x57534E48
-#define HNSW_VERSION 2			/* of indexes with several centres, others are of version 1 */
+#define HNSW_VERSION 3			/* of indexes with short codes; 2: with several centres; others: 1 */
+#define HNSW_VERSION_CENTRES 2
 #define HNSW_META_BLOCK 0
 #define HNSW_MEAN_BLOCK 1
 
@@ -98,6 +99,9 @@ typedef struct HnswMeta
 /* Has the index no graph yet? Then a row's own code is the vector itself. */
 #define HnswIsFlat(meta) ((meta)->slots == 0)
 #define HnswRowKind(meta) (HnswIsFlat(meta) ? HNSW_PAGE_FLAT : HNSW_PAGE_GRAPH)
+
+/* Short codes are of 1 bit of the first components alone: of how many, follows from code_size. */
+#define HnswIsShort(meta) ((meta)->version == HNSW_VERSION)
 
 /* Floats of a centre: its components, rotated but for L1, and L1's range. */
 #define HNSW_CENTRE_FLOATS(dim) ((dim) + 1)
@@ -378,7 +382,8 @@ hnsw_decoded_dim(const HnswMeta *meta)
 /* ---- layout.c ---- */
 
 extern void hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m,
-						int ef_construction, int code_bits, int ncentres);
+						int ef_construction, int code_bits, int coded, int ncentres);
+extern int	hnsw_short_code(const VdistIndexMetric *metric, int m);
 extern void hnsw_layout_flat(HnswMeta *meta, const VdistIndexMetric *metric, int m,
 							 int ef_construction);
 extern void hnsw_page_init(Page page, HnswPageKind kind);
@@ -403,6 +408,7 @@ extern bool hnsw_has_room(Relation index);
 #define HNSW_SCRATCH(dim) (VDIST_QUANT_SCRATCH(dim) + (dim))
 
 extern Size hnsw_code_size(const HnswMeta *meta, int bits);
+extern int	hnsw_coded(const HnswMeta *meta);
 extern void hnsw_codes_init(HnswCodes *codes, const HnswMeta *meta, const float *mean,
 							const float *centres);
 extern const HnswCodes *hnsw_codes(Relation index, const HnswMeta *meta);

@@ -19,12 +19,22 @@
 #define PROJECTED_OWN_BITS 4
 #define PROJECTED_SLOTS(m) (3 * (m) / 2)
 
+/*
+ * Short codes: 1 bit of the first components alone, as many as leave seven eighths of the slots. With own
+ * codes of 8 bits they must be so many per cent of all, else with 6 bits, which costs more reading of exact
+ * vectors.
+ */
+#define SHORT_SLOTS(m) (2 * (m) - (m) / 4)
+#define SHORT_PERCENT_8 40
+#define SHORT_PERCENT_6 33
+#define SHORT_VECTORS 2
+
 /* Bytes of a row with these numbers of bits and slots. */
 static Size
 row_size(const HnswMeta *meta, int own_bits, int slots)
 {
 	return offsetof(HnswRow, neighbors) + hnsw_code_size(meta, own_bits) +
-		slots * (sizeof(uint32) + hnsw_code_size(meta, meta->code_bits));
+		slots * (sizeof(uint32) + meta->code_size);
 }
 
 /* What does not depend on codes. */
@@ -42,6 +52,59 @@ init_meta(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_construc
 }
 
 /*
+ * Choose own_bits, slots and code_size for short codes with which a page has room for one row more than for
+ * vectors. Returns the number of components they are of; 0 if there is no such choice.
+ */
+static int
+choose_short(HnswMeta *meta)
+{
+	int			rows = HNSW_PAGE_ROOM / (sizeof(float) * meta->dim) + 1;
+
+	meta->slots = SHORT_SLOTS(meta->m);
+	for (meta->own_bits = 8; meta->own_bits >= 6; meta->own_bits -= 2)
+	{
+		VdistQuant	quant;
+		int			room;
+		int			coded;
+
+		vdist_quant_init(&quant, vdist_metric_quant((VdistMetric) meta->metric), meta->dim, 1, NULL,
+						 meta->range);
+		meta->code_size = 0;
+		room = (int) TYPEALIGN_DOWN(4, HNSW_PAGE_ROOM / rows) -
+			(int) row_size(meta, meta->own_bits, meta->slots);
+		coded = room / meta->slots < quant.head ? 0 : (room / meta->slots - quant.head) / 4 * 32;
+		if (coded < meta->dim &&
+			coded * 100 >= meta->dim * (meta->own_bits == 8 ? SHORT_PERCENT_8 : SHORT_PERCENT_6))
+		{
+			vdist_quant_shorten(&quant, coded);
+			meta->code_size = quant.code_size;
+			return coded;
+		}
+	}
+	return 0;
+}
+
+/*
+ * Rows of many dimensions are larger than vectors, and two of them, or a single one, leave much of a page
+ * unused. Returns of how many components the codes must be so that one more fits; 0 if there is no need or
+ * no way. Whether such codes suffice, a trial says.
+ */
+int
+hnsw_short_code(const VdistIndexMetric *metric, int m)
+{
+	HnswMeta	meta;
+	int			vectors = HNSW_PAGE_ROOM / (sizeof(float) * metric->code_dim);
+
+	if (metric->projected || vdist_metric_quant(metric->code_metric) != VDIST_QUANT_L2 ||
+		metric->code_metric == VDIST_METRIC_HAMMING || vectors > SHORT_VECTORS)
+		return 0;
+	hnsw_layout(&meta, metric, m, 0, 1, 0, 0);
+	if (meta.span == 1 && meta.rows_per_page > vectors)
+		return 0;
+	return choose_short(&meta);
+}
+
+/*
  * Fill in a metapage's sizes. Where 6 bits instead of 8 make room for one more row on a page, own codes
  * get them, unless leaving out one slot in 16 does so, too: own codes of 8 bits save reading exact
  * vectors. Slots beyond 2 m fill what a page would otherwise waste.
@@ -51,21 +114,25 @@ init_meta(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_construc
  */
 void
 hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_construction,
-			int code_bits, int ncentres)
+			int code_bits, int coded, int ncentres)
 {
 	Size		size;
 	Size		room;
 
 	init_meta(meta, metric, m, ef_construction);
-	meta->version = ncentres > 0 ? HNSW_VERSION : 1;
+	meta->version = coded > 0 ? HNSW_VERSION : ncentres > 0 ? HNSW_VERSION_CENTRES : 1;
 	meta->ncentres = ncentres;
+	meta->crc_centres = hnsw_centres_crc(meta);
 	meta->code_bits = code_bits;
+	meta->code_size = hnsw_code_size(meta, code_bits);
 	meta->own_bits = metric->projected ? Max(code_bits, PROJECTED_OWN_BITS) : 8;
 	meta->slots = metric->projected ? PROJECTED_SLOTS(m) : 2 * m;
 
 	size = row_size(meta, 6, meta->slots);
-	if (!metric->projected && metric->code_metric != VDIST_METRIC_L1 &&
-		HNSW_PAGE_ROOM / size > HNSW_PAGE_ROOM / row_size(meta, 8, meta->slots))
+	if (coded > 0)
+		choose_short(meta);
+	else if (!metric->projected && metric->code_metric != VDIST_METRIC_L1 &&
+			 HNSW_PAGE_ROOM / size > HNSW_PAGE_ROOM / row_size(meta, 8, meta->slots))
 	{
 		meta->slots -= meta->slots / 16;
 		if (HNSW_PAGE_ROOM / size > HNSW_PAGE_ROOM / row_size(meta, 8, meta->slots))
@@ -83,7 +150,6 @@ hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_constr
 		meta->slots++;
 	meta->row_size = TYPEALIGN(4, row_size(meta, meta->own_bits, meta->slots));
 	meta->own_size = hnsw_code_size(meta, meta->own_bits);
-	meta->code_size = hnsw_code_size(meta, code_bits);
 }
 
 /* The same for an index that has no graph yet. */

@@ -155,6 +155,14 @@ try_codes(const HnswVectors *sample, const HnswCodes *codes, int most, int k, in
 	return found / (nqueries * k);
 }
 
+/* Either of the whole sample, of the nearest few, or of some of its rows. */
+static double
+try_either(const HnswVectors *sample, const HnswCodes *codes, bool fine)
+{
+	return fine ? try_codes(sample, codes, sample->n, FINE_K, FINE_QUERIES) :
+		try_codes(sample, codes, TRIAL_ROWS, HNSW_TRIAL_K, TRIAL_QUERIES);
+}
+
 /*
  * The same for codes of so many bits about the mean, or about centres: of the nearest of all in the sample, if
  * fine.
@@ -169,8 +177,26 @@ try_bits(const HnswVectors *sample, const HnswSample *result, int bits, int ncen
 	meta.range = result->range;
 	meta.ncentres = ncentres;
 	hnsw_codes_init(&codes, &meta, result->mean, result->centres);
-	return fine ? try_codes(sample, &codes, sample->n, FINE_K, FINE_QUERIES) :
-		try_codes(sample, &codes, TRIAL_ROWS, HNSW_TRIAL_K, TRIAL_QUERIES);
+	return try_either(sample, &codes, fine);
+}
+
+/* Do codes of 1 bit of the first components suffice? */
+static bool
+short_enough(const HnswVectors *sample, const HnswSample *result)
+{
+	HnswCodes	codes = {0};
+	double		found;
+	double		fine;
+
+	vdist_quant_init(&codes.own, vdist_metric_quant(sample->metric), sample->dim, 1, result->mean,
+					 result->range);
+	vdist_quant_shorten(&codes.own, result->coded);
+	codes.code = codes.own;
+	found = try_either(sample, &codes, false);
+	fine = try_either(sample, &codes, true);
+	elog(DEBUG1, "codes of 1 bit of %d components find %.3f of the nearest rows, %.3f of the nearest",
+		 result->coded, found, fine);
+	return found >= ENOUGH_RECALL_1 && fine >= ENOUGH_RECALL_MEAN;
 }
 
 /* The fewest bits with which codes find enough. */
@@ -417,4 +443,8 @@ hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
 		result->bits = fewest_bits(sample, result, 0);
 	if (sample->n >= 10 * HNSW_TRIAL_K && !projected)
 		choose_centres(sample, result, bits_given);
+	if (bits_given || result->bits != 1 || result->ncentres > 0 ||
+		sample->n < 10 * HNSW_TRIAL_K || projected || result->coded == 0 ||
+		!short_enough(sample, result))
+		result->coded = 0;
 }

@@ -37,6 +37,7 @@ vdist_quant_init(VdistQuant *quant, VdistQuantMetric metric, int dim, int bits, 
 	quant->dim = dim;
 	quant->bits = bits;
 	quant->head = head_size(metric, bits);
+	quant->coded = dim;
 	quant->width = vdist_quant_width(dim, bits == 6 ? 4 : bits);
 	quant->code_size = vdist_quant_code_size(metric, dim, bits);
 	quant->mean = mean;
@@ -44,6 +45,14 @@ vdist_quant_init(VdistQuant *quant, VdistQuantMetric metric, int dim, int bits, 
 	quant->rotated = false;
 	quant->binary = false;
 	quant->lost = 0.0f;
+}
+
+void
+vdist_quant_shorten(VdistQuant *quant, int coded)
+{
+	quant->coded = coded;
+	quant->width = vdist_quant_width(coded, 1);
+	quant->code_size = quant->head + quant->width;
 }
 
 /* The nearest short float (variants.h) of a non-negative number, clamped to what it can say. */
@@ -176,7 +185,7 @@ pack_all(const VdistQuant *quant, const int32_t *level, uint8_t *out)
 		pack(quant->dim, 2, 0, vdist_quant_width(quant->dim, 2), level, out + quant->width);
 	}
 	else
-		pack(quant->dim, quant->bits, 0, quant->width, level, out);
+		pack(quant->coded, quant->bits, 0, quant->width, level, out);
 }
 
 /* L1: no rotation (it would change the distance); what clipping cuts off is kept in add. */
@@ -215,7 +224,7 @@ static void
 encode_rotated(const VdistQuant *quant, const float *r, float n2, float add, char *code, float *z,
 			   int32_t *level)
 {
-	int			dim = quant->dim;
+	int			dim = quant->coded;
 	int			bits = quant->bits;
 	float		centre = (float) ((1 << bits) - 1) * 0.5f;
 	float		norm = sqrtf(n2);
@@ -332,19 +341,21 @@ vdist_quant_decode(const VdistQuant *quant, const void *code, float *x)
 		unpack(dim, 2, 0, vdist_quant_width(dim, 2), fields + quant->width, level);
 	}
 	else
-		unpack(dim, bits, 0, quant->width, fields, level);
+		unpack(quant->coded, bits, 0, quant->width, fields, level);
 
 	vdist_quant_factors(quant->metric, quant->head, code, &add, &scale);
 	if (quant->metric == VDIST_QUANT_L1)
 		scale = quant->range * 2.0f / (float) (bits == 8 ? 255 : 1 << bits);
 	else if (quant->head == HEAD_SHORT)
 		scale *= vdist_quant_unit(dim, bits);
-	for (int i = 0; i < dim; i++)
+	for (int i = 0; i < quant->coded; i++)
 	{
 		float		z = (float) level[i] - centre;
 
 		x[i] = z * scale;
 	}
+
+	/* of the others nothing is known: as integers they are 0, and so they are as floats */
 
 	/* not to the last bit: then equal distances would differ */
 	for (int i = 0; i < dim && quant->binary; i++)

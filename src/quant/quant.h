@@ -29,6 +29,7 @@ typedef struct VdistQuant
 	VdistQuantMetric metric;
 	int			dim;
 	int			bits;			/* 1, 2, 4, 6 or 8; not 6 for L1 */
+	int			coded;			/* components that have a field: the first of the rotated ones */
 	int			head;			/* bytes before the fields: factors of the estimate */
 	int			width;			/* bytes of the fields (with 6 bits: of the upper four bits' part) */
 	size_t		code_size;		/* bytes of a code; codes need no alignment */
@@ -44,6 +45,7 @@ typedef struct VdistQuantQuery
 {
 	VdistQuantMetric metric;
 	int			dim;
+	int			coded;
 	int			bits;
 	int			head;
 	int			width;
@@ -76,6 +78,13 @@ extern void vdist_quant_init(VdistQuant *quant, VdistQuantMetric metric, int dim
  * whole numbers, and equal ones where distances are.
  */
 extern void vdist_quant_init_binary(VdistQuant *quant, int dim, int bits, const float *mean);
+
+/*
+ * Make codes of 1 bit (not L1) shorter: of the first `coded` components only, a multiple of 32. The rotation has
+ * spread what there is over all of them, so estimates stay unbiased; they are as exact as those of so many
+ * dimensions.
+ */
+extern void vdist_quant_shorten(VdistQuant *quant, int coded);
 
 /* Write the code of x (dim floats), quant->code_size bytes, to code. */
 extern void vdist_quant_encode(const VdistQuant *quant, const float *x, void *code, float *scratch);

@@ -30,7 +30,7 @@ planes_of(const VdistQuant *quant)
 static void
 finish(const VdistQuant *quant, const float *r, float add, float norm, VdistQuantQuery *query)
 {
-	int			dim = quant->dim;
+	int			dim = quant->coded;
 	int			planes = planes_of(quant);
 	const VdistQuantPasses *passes = vdist_quant_variant->passes;
 	float		peak;
@@ -39,7 +39,8 @@ finish(const VdistQuant *quant, const float *r, float add, float norm, VdistQuan
 	int32_t		squares;
 
 	query->metric = quant->metric;
-	query->dim = dim;
+	query->dim = quant->dim;
+	query->coded = quant->coded;
 	query->bits = quant->bits;
 	query->head = quant->head;
 	query->width = quant->width;
@@ -169,8 +170,9 @@ tangent2_of(const VdistQuantQuery *query, float add, float scale)
 	float		beyond;
 	float		x = 0.0f;
 
+	/* of a short code's squared length as much is missing as of the components */
 	if (query->metric != VDIST_QUANT_L2 || query->head != HEAD_FLOATS || !(scale > 0.0f))
-		return expected[query->bits] * expected[query->bits];
+		return (1.0f + expected[query->bits] * expected[query->bits]) * dim / query->coded - 1.0f;
 	beyond = dim * (1.0f - step * sqrtf(add / dim) / scale) + sqrtf(dim / 12.0f) * step;
 	if (beyond > 0.0f)
 		x = (sqrtf(limit * limit + 4.0f * beyond) - limit) / 2.0f;
@@ -221,7 +223,8 @@ vdist_quant_error(const VdistQuantQuery *query, const void *code, float estimate
 		}
 	}
 	else
-		norm = query->head == HEAD_PAIR && query->bits == 1 ? scale * 0.399f * root :
+		norm = query->head == HEAD_PAIR && query->bits == 1 ?
+			scale * 0.399f * (float) query->coded / root :
 			scale / vdist_quant_unit(1, query->bits) * root;
 
 	/* and floats round sums of squares */

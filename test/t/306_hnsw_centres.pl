@@ -161,7 +161,7 @@ print $file pack('V', 9);
 close $file;
 $node->start;
 my ($code, $out, $error) = $node->psql('postgres', $order);
-like($error, qr/format version 9.*versions 1 to 2.*HINT:.*REINDEX/s, 'another version is refused');
+like($error, qr/format version 9.*versions 1 to 3.*HINT:.*REINDEX/s, 'another version is refused');
 $node->safe_psql('postgres', 'REINDEX INDEX eight_index');
 sound('eight_index', 'REINDEX mends it');
 

@@ -525,6 +525,98 @@ test_decode(void)
 	check(l1_near, "decoded L1 codes are near the vector");
 }
 
+/*
+ * Codes of the first components alone: estimates are unbiased and as exact as is predicted, alike in every variant;
+ * a code made of a longer one is nearly the same, and says nothing of the other components.
+ */
+static void
+test_short(void)
+{
+	static const VdistSimd simds[] = {VDIST_SIMD_SCALAR, VDIST_SIMD_AVX2, VDIST_SIMD_AVX512};
+
+	for (int dim = 64; dim <= 1000; dim += 234)
+	{
+		int			coded = dim * 5 / 8 / 32 * 32;
+		float	   *x = vectors(N, dim, 1.0);
+		float	   *query = vectors(1, dim, 1.0);
+		float	   *mean = malloc(sizeof(float) * dim);
+		float	   *scratch = malloc(sizeof(float) * VDIST_QUANT_SCRATCH(dim));
+		float	   *decoded = malloc(sizeof(float) * dim);
+		VdistQuantQuery *q = malloc(vdist_quant_query_size(dim));
+		VdistQuant	quant;
+		VdistQuant	own;
+		char	   *codes;
+		char	   *own_code;
+		char	   *again;
+		float		out[3][N] = {{0}};
+		double		rms = 0;
+		double		bias = 0;
+		bool		same = true;
+		int			differ = 0;
+		double		rest = 0;
+		char		name[120];
+
+		for (int j = 0; j < dim; j++)
+			mean[j] = j % 7 - 3;
+		vdist_quant_init(&own, VDIST_QUANT_L2, dim, 8, mean, 0);
+		vdist_quant_init(&quant, VDIST_QUANT_L2, dim, 1, mean, 0);
+		vdist_quant_shorten(&quant, coded);
+		snprintf(name, sizeof(name), "a code of %d of %d components is %d bytes shorter", coded, dim,
+				 (int) (vdist_quant_code_size(VDIST_QUANT_L2, dim, 1) - quant.code_size));
+		check(vdist_quant_code_size(VDIST_QUANT_L2, dim, 1) - quant.code_size ==
+			  (size_t) ((dim + 31) / 32 - coded / 32) * 4, name);
+
+		codes = malloc(quant.code_size * N);
+		own_code = malloc(own.code_size);
+		again = malloc(quant.code_size);
+		for (int v = 0; v < 3; v++)
+		{
+			if (!vdist_quant_select(simds[v]))
+				continue;
+			for (int i = 0; i < N; i++)
+				vdist_quant_encode(&quant, x + i * dim, codes + i * quant.code_size, scratch);
+			vdist_quant_query(&quant, query, q, scratch);
+			vdist_quant_estimate(q, codes, quant.code_size, N, out[v]);
+			same = same && memcmp(out[0], out[v], sizeof(out[0])) == 0;
+		}
+		vdist_quant_select(VDIST_SIMD_AUTO);
+		snprintf(name, sizeof(name), "%d of %d components: every variant returns the same", coded, dim);
+		check(same, name);
+		for (int i = 0; i < N; i++)
+		{
+			const char *code = codes + i * quant.code_size;
+			double		d = (out[0][i] - exact(VDIST_QUANT_L2, dim, query, x + i * dim)) /
+			vdist_quant_error(q, code, out[0][i]);
+
+			rms += d * d / N;
+			bias += d / N;
+			vdist_quant_encode(&own, x + i * dim, own_code, scratch);
+			vdist_quant_recode(&own, own_code, &quant, again, scratch);
+			for (size_t b = quant.head; b < quant.code_size; b++)
+				differ += __builtin_popcount((unsigned char) (code[b] ^ again[b]));
+			vdist_quant_decode(&quant, code, decoded);
+			for (int j = 0; j < dim; j++)
+				rest += j >= coded ? fabs(decoded[j]) : decoded[j] == 0.0f;
+		}
+		snprintf(name, sizeof(name), "%d of %d components: the error is as predicted: %.2f sigma, bias %.2f",
+				 coded, dim, sqrt(rms), bias);
+		check(rms > 0.2 && rms < 2.5 && fabs(bias) < 0.9, name);
+		snprintf(name, sizeof(name), "%d of %d components: %d bits differ when made of a long code", coded,
+				 dim, differ);
+		check(differ < N * coded / 50, name);
+		check(rest == 0, "decoded, the components that are not coded are 0, and only those");
+		free(x);
+		free(query);
+		free(mean);
+		free(scratch);
+		free(decoded);
+		free(q);
+		free(codes);
+		free(own_code);
+		free(again);
+	}
+}
+
 static void
 test_edges(void)
 {
@@ -582,6 +674,7 @@ main(void)
 	test_near();
 	test_binary();
 	test_decode();
+	test_short();
 	test_edges();
 	printf("1..%d\n", tests);
 	return failures != 0;
