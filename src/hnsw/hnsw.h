@@ -339,7 +339,7 @@ typedef struct HnswCandidate
 	float		distance;		/* to the new row */
 	char	   *own;			/* copy of its own code */
 	float	   *x;				/* that, decoded */
-	bool		kept;
+	bool		chosen;			/* as a neighbor */
 } HnswCandidate;
 
 /* What a statement that inserts into a flat index knows of a row. */

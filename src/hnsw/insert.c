@@ -80,7 +80,6 @@ hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row)
 	candidate->own = palloc(insert->meta.own_size);
 	memcpy(candidate->own, HnswRowOwn(&insert->meta, row), insert->meta.own_size);
 	candidate->x = NULL;
-	candidate->kept = false;
 }
 
 static void
@@ -224,9 +223,36 @@ add_tid(HnswInsert *insert, uint32 number, ItemPointer tid)
 /* ---- neighbors of the new row ---- */
 
 /*
- * Fill in the image's neighbors from the candidates, given its vector in insert->x: first those
- * that every nearer kept one is farther from than the new row is (alpha = 1), then the nearest of the
- * others until the slots are full. Between bits, distances are often equal.
+ * Choose the candidates, nearest first, that are nearer to the new row than to any chosen from `layer` on
+ * (alpha = 1). Returns how many are chosen then, slots at most.
+ */
+static int
+choose_layer(HnswInsert *insert, int layer)
+{
+	const HnswMeta *meta = &insert->meta;
+	HnswCandidate **chosen = insert->chosen;
+	int			n = layer;
+
+	for (int i = 0; i < insert->ncandidates && n < meta->slots; i++)
+	{
+		HnswCandidate *candidate = &insert->candidates[i];
+		bool		keep = !candidate->chosen;
+
+		for (int j = layer; j < n && keep; j++)
+			keep = hnsw_code_distance(meta, candidate->x, chosen[j]->x) >= candidate->distance;
+		if (keep)
+		{
+			candidate->chosen = true;
+			chosen[n++] = candidate;
+		}
+	}
+	return n;
+}
+
+/*
+ * Fill in the image's neighbors from the candidates, given its vector in insert->x: kept are those that
+ * no nearer kept one is closer to than the new row is; the same among those left, again and again,
+ * fills the slots, as in a build.
  */
 void
 hnsw_choose_neighbors(HnswInsert *insert)
@@ -235,7 +261,8 @@ hnsw_choose_neighbors(HnswInsert *insert)
 	HnswRow    *image = insert->image;
 	HnswCandidate **chosen = insert->chosen;
 	char	   *codes = HnswRowCodes(meta, image);
-	int			n = 0;
+	int			layer = 0;
+	int			n;
 
 	for (int i = 0; i < insert->ncandidates; i++)
 	{
@@ -244,24 +271,16 @@ hnsw_choose_neighbors(HnswInsert *insert)
 		candidate->x = palloc(sizeof(float) * hnsw_decoded_dim(meta));
 		hnsw_decode(insert, true, candidate->own, candidate->x);
 		candidate->distance = hnsw_code_distance(meta, insert->x, candidate->x);
+		candidate->chosen = false;
 	}
 	qsort(insert->candidates, insert->ncandidates, sizeof(HnswCandidate), compare_candidates);
 
-	for (int i = 0; i < insert->ncandidates && n < meta->slots; i++)
+	n = image->nkept = choose_layer(insert, 0);
+	while (layer < n)
 	{
-		HnswCandidate *candidate = &insert->candidates[i];
-		bool		keep = true;
-
-		for (int j = 0; j < n && keep; j++)
-			keep = hnsw_code_distance(meta, candidate->x, chosen[j]->x) > candidate->distance;
-		candidate->kept = keep;
-		if (keep)
-			chosen[n++] = candidate;
+		layer = n;
+		n = choose_layer(insert, layer);
 	}
-	image->nkept = n;
-	for (int i = 0; i < insert->ncandidates && n < meta->slots; i++)
-		if (!insert->candidates[i].kept)
-			chosen[n++] = &insert->candidates[i];
 	image->nneighbors = n;
 	for (int i = 0; i < n; i++)
 	{
