@@ -122,7 +122,7 @@ sub kill_node
 
 	$node->kill9;
 	kill 9, @children;
-	foreach my $try (1 .. 1000)
+	foreach my $try (1 .. 6000)
 	{
 		last if !grep { alive($_) } $pid, @children;
 		usleep(10_000);
