@@ -4,17 +4,15 @@ CREATE FUNCTION spread(i integer, dim integer) RETURNS vector LANGUAGE sql IMMUT
   SELECT array_agg(sin(i * (j + 1) * 0.37) + cos((i % 17) * j) ORDER BY j)::real[]::vector
   FROM generate_series(1, dim) j
 $$;
--- The indexes that a plan uses.
-CREATE FUNCTION way(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-  line text;
-  way text := '';
+CREATE FUNCTION plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
-  FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
-    way := way || coalesce(substring(line FROM '(?:using|Bitmap Index Scan on) (\w+)') || ' ', '');
-  END LOOP;
-  RETURN coalesce(nullif(trim(way), ''), 'no index');
+  RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF, VERBOSE) ' || query;
 END
+$$;
+-- The indexes that a plan uses.
+CREATE FUNCTION way(query text) RETURNS text LANGUAGE sql AS $$
+  SELECT coalesce(string_agg(substring(line FROM '(?:using|Bitmap Index Scan on) (\w+)'), ' '), 'no index')
+  FROM plan(query) line
 $$;
 
 CREATE TABLE tiny AS SELECT i AS id, spread(i, 64)::vector(64) AS embedding FROM generate_series(1, 5) i;
@@ -107,16 +105,8 @@ SELECT way('SELECT id FROM parts ORDER BY embedding <-> spread(7, 64) LIMIT 5');
 
 -- A distance that only orders is not computed, whichever side the column stands on, in any statement: the
 -- first of a session, whose planning loads the library, too. One that is asked for is.
-CREATE FUNCTION spared(query text) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE
-  line text;
-  outputs text := '';
-BEGIN
-  FOR line IN EXECUTE 'EXPLAIN (COSTS OFF, VERBOSE) ' || query LOOP
-    outputs := outputs || coalesce(substring(line FROM 'Output: .*'), '');
-  END LOOP;
-  RETURN outputs ~ 'NULL::double precision';
-END
+CREATE FUNCTION spared(query text) RETURNS boolean LANGUAGE sql AS $$
+  SELECT bool_or(line ~ 'Output: .*NULL::double precision') FROM plan(query) line
 $$;
 \c -
 SELECT spared('SELECT id FROM big ORDER BY embedding <-> (SELECT embedding FROM tiny WHERE id = 3) LIMIT 5');
@@ -134,4 +124,4 @@ TABLE nearest;
 DROP VIEW nearest;
 
 DROP TABLE tiny, big, wide, plain, unknown, free, parts;
-DROP FUNCTION way, spread, cost_of, spared;
+DROP FUNCTION plan, way, spread, cost_of, spared;

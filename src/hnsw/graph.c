@@ -19,8 +19,8 @@
 
 /*
  * Routing rows that follow each other are near each other, as far as a build wrote them: of many, one
- * in ROUTING_STEP is ranked first, then those around the nearest. But where there are more than a build has
- * without need (routing.c), for one row in ROUTING_ROWS, they lie in crowds, and are all ranked.
+ * in ROUTING_STEP is ranked first, then those around the nearest. But all are where there are more than a build
+ * has without need, one for ROUTING_ROWS rows: they lie in crowds (routing.c), or inserts made them, in any order.
  */
 #define ROUTING_STEP 8
 #define ROUTING_ALL 128

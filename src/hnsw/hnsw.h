@@ -23,8 +23,9 @@
 /* ---- layout ---- */
 
 #define HNSW_MAGIC 0x57534E48
-#define HNSW_VERSION 3			/* of indexes with short codes; 2: with several centres; others: 1 */
+#define HNSW_VERSION 3			/* the newest; indexes that need neither of these are of version 1 */
 #define HNSW_VERSION_CENTRES 2
+#define HNSW_VERSION_SHORT 3	/* codes */
 #define HNSW_META_BLOCK 0
 #define HNSW_MEAN_BLOCK 1
 
@@ -101,7 +102,7 @@ typedef struct HnswMeta
 #define HnswRowKind(meta) (HnswIsFlat(meta) ? HNSW_PAGE_FLAT : HNSW_PAGE_GRAPH)
 
 /* Short codes are of 1 bit of the first components alone: of how many, follows from code_size. */
-#define HnswIsShort(meta) ((meta)->version == HNSW_VERSION)
+#define HnswIsShort(meta) ((meta)->version == HNSW_VERSION_SHORT)
 
 /* Floats of a centre: its components, rotated but for L1, and L1's range. */
 #define HNSW_CENTRE_FLOATS(dim) ((dim) + 1)

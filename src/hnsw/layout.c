@@ -59,17 +59,16 @@ static int
 choose_short(HnswMeta *meta)
 {
 	int			rows = HNSW_PAGE_ROOM / (sizeof(float) * meta->dim) + 1;
+	VdistQuant	quant;
 
+	vdist_quant_init(&quant, vdist_metric_quant((VdistMetric) meta->metric), meta->dim, 1, NULL, 0);
+	meta->code_size = 0;
 	meta->slots = SHORT_SLOTS(meta->m);
 	for (meta->own_bits = 8; meta->own_bits >= 6; meta->own_bits -= 2)
 	{
-		VdistQuant	quant;
 		int			room;
 		int			coded;
 
-		vdist_quant_init(&quant, vdist_metric_quant((VdistMetric) meta->metric), meta->dim, 1, NULL,
-						 meta->range);
-		meta->code_size = 0;
 		room = (int) TYPEALIGN_DOWN(4, HNSW_PAGE_ROOM / rows) -
 			(int) row_size(meta, meta->own_bits, meta->slots);
 		coded = room / meta->slots < quant.head ? 0 : (room / meta->slots - quant.head) / 4 * 32;
@@ -120,7 +119,7 @@ hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_constr
 	Size		room;
 
 	init_meta(meta, metric, m, ef_construction);
-	meta->version = coded > 0 ? HNSW_VERSION : ncentres > 0 ? HNSW_VERSION_CENTRES : 1;
+	meta->version = coded > 0 ? HNSW_VERSION_SHORT : ncentres > 0 ? HNSW_VERSION_CENTRES : 1;
 	meta->ncentres = ncentres;
 	meta->crc_centres = hnsw_centres_crc(meta);
 	meta->code_bits = code_bits;

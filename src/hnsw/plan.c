@@ -1,6 +1,6 @@
 /*
  * plan.c: takes from a query's paths what nobody will read. Calls the catalog caches; called by the
- * roof's planner hook.
+ * roof's hook for upper paths.
  *
  * ORDER BY distance LIMIT k makes the planner compute the distance of every row it returns, although a
  * vdist_hnsw scan delivers rows in order and no one looks at the value. For a vector that is stored out

@@ -102,6 +102,7 @@ add_routing(Trial *trial, uint32 position)
 	memcpy(cache->routing_codes + cache->nrouting * code_size,
 		   hnsw_spool_get(trial->build->codes, position), code_size);
 	cache->nrouting++;
+	cache->rank_all = hnsw_rank_all(cache->nrouting, trial->build->n);
 }
 
 /*
@@ -191,17 +192,17 @@ is_found(Trial *trial, int64 position)
 	const HnswBuildRow *stored = hnsw_spool_get(build->rows, position);
 	uint32		number = row_number(trial, position);
 	const HnswRow *row;
-	bool		found = stored->unordered;
+	bool		found = false;
 
 	CHECK_FOR_INTERRUPTS();
+	if (stored->unordered)
+		return true;
 	hnsw_decode_code(&build->coding, &build->coding.own, stored->own, trial->x);
 	for (int i = 0; i < meta->dim && meta->ncentres == 0; i++)
 		trial->x[i] += trial->cache->mean[i];
-	trial->cache->rank_all = hnsw_rank_all(trial->cache->nrouting, build->n);
 	hnsw_search_set(search, trial->cache, trial->x);
 	hnsw_search_run(search);
-	if (found || search->npool == 0 ||
-		hnsw_key_distance(search->pool[0]) <= estimate(trial, position))
+	if (search->npool == 0 || hnsw_key_distance(search->pool[0]) <= estimate(trial, position))
 		return true;
 	row = hnsw_read(&trial->read, build->index, meta, number);
 	for (int i = 0; i < search->npool && !found; i++)
