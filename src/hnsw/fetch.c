@@ -68,6 +68,7 @@ hnsw_fetch_ahead(IndexScanDesc scan)
 	HnswScan   *so = scan->opaque;
 	const HnswResult *nearest[AHEAD];
 	ItemId		ids[AHEAD];
+	bool		waits = hnsw_waits(scan->indexRelation);
 	int			n = 0;
 
 	if (so->info == NULL)
@@ -93,11 +94,13 @@ hnsw_fetch_ahead(IndexScanDesc scan)
 	{
 		const HnswHit *hit = &so->hits[nearest[i]->hit];
 		OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(&hit->tids[0]);
+		BlockNumber block = ItemPointerGetBlockNumberNoCheck(&hit->tids[0]);
 		Page		page = NULL;
 
+		if (hit->ntids > 0 && waits)
+			hnsw_ask(scan->heapRelation, block);
 		if (hit->ntids > 0 && offset >= FirstOffsetNumber && offset <= MaxHeapTuplesPerPage)
-			page = hnsw_guess_heap(scan->indexRelation,
-								   ItemPointerGetBlockNumberNoCheck(&hit->tids[0]));
+			page = hnsw_guess_heap(scan->indexRelation, block);
 		ids[i] = page == NULL ? NULL : PageGetItemId(page, offset);
 		if (page != NULL)
 		{

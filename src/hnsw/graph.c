@@ -209,6 +209,7 @@ hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 
 	search->npool = 0;
 	search->hops = 0;
+	memset(search->asked, 0xFF, sizeof(search->asked));
 	memset(search->ranked, 0xFF, sizeof(uint32) << (32 - search->ranked_shift));
 	if (search->queries != NULL)
 		n = rank_near_routing(search, cache, nearest);
@@ -249,6 +250,36 @@ take_nearest(HnswSearch *search, int *at)
 	return HNSW_NO_ROW;
 }
 
+/* Have a row's pages read from the disk, unless this search did before. */
+void
+hnsw_search_ask(HnswSearch *search, uint32 number)
+{
+	BlockNumber block = HnswRowBlock(&search->meta, number);
+	BlockNumber *slot = &search->asked[block % HNSW_ASKED];
+
+	if (*slot == block)
+		return;
+	*slot = block;
+	for (int i = 0; i < search->meta.span; i++)
+		hnsw_ask(search->index, block + i);
+}
+
+/* Ask for the pages of the nearest rows that are not expanded, from a place in the pool on. */
+static void
+ask_ahead(HnswSearch *search, int at)
+{
+	for (int n = 0; at < search->npool && n < HNSW_AHEAD; at++)
+	{
+		uint64		key = search->pool[at];
+
+		if ((key & HNSW_KEY_EXPANDED) == 0)
+		{
+			hnsw_search_ask(search, HnswKeyRow(key));
+			n++;
+		}
+	}
+}
+
 /*
  * Expand rows, nearest first, until the ef nearest that were seen are all expanded. visit is called
  * for every expanded row, with its page locked.
@@ -273,7 +304,14 @@ hnsw_search_run(HnswSearch *search)
 
 		CHECK_FOR_INTERRUPTS();
 		if (next != HNSW_NO_ROW)
+		{
 			hnsw_prefetch(search->index, meta, next);
+			if (hnsw_waits(search->index))
+			{
+				hnsw_search_ask(search, next);
+				ask_ahead(search, at);
+			}
+		}
 		row = hnsw_read(&search->read, search->index, meta, number);
 		search->hops++;
 

@@ -221,6 +221,7 @@ typedef struct HnswHints
 	Buffer	   *buffers;		/* by block, 0 if unknown */
 	int32		shift;			/* from a block to its buffer, where one was looked up last */
 	int			trust;			/* positive: other blocks were where that said */
+	int			waits;			/* positive: pages had to come from the disk lately */
 } HnswHints;
 
 /* How vectors become codes (code.c). */
@@ -309,6 +310,12 @@ hnsw_key_distance(uint64 key)
 struct HnswSearch;
 typedef void (*HnswVisit) (struct HnswSearch *search, uint32 number, const HnswRow *row);
 
+/* Pages that a search remembers to have asked for ahead; a power of two. */
+#define HNSW_ASKED 128
+
+/* Rows that are asked for ahead. */
+#define HNSW_AHEAD 8
+
 /* A search for the rows nearest to one vector. */
 typedef struct HnswSearch
 {
@@ -329,6 +336,7 @@ typedef struct HnswSearch
 	int			ranked_shift;	/* it has 1 << (32 - shift) entries */
 	HnswRead	read;
 	int64		hops;
+	BlockNumber asked[HNSW_ASKED];	/* hash table of pages asked for ahead; forgets */
 	uint16		which[HNSW_MAX_SLOTS + 1];
 	float		estimates[HNSW_MAX_SLOTS + 1];
 } HnswSearch;
@@ -459,6 +467,8 @@ extern void hnsw_read_unlock(HnswRead *read);
 extern void hnsw_read_end(HnswRead *read);
 extern Buffer hnsw_read_block(Relation index, BlockNumber block);
 extern Buffer hnsw_read_heap(Relation index, Relation heap, BlockNumber block);
+extern bool hnsw_waits(Relation index);
+extern void hnsw_ask(Relation relation, BlockNumber block);
 extern Page hnsw_guess_heap(Relation index, BlockNumber block);
 
 /* ---- sample.c ---- */
@@ -485,6 +495,7 @@ extern void hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta 
 							 HnswVisit visit, void *visit_arg);
 extern bool hnsw_rank_all(int nrouting, uint64 rows);
 extern void hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x);
+extern void hnsw_search_ask(HnswSearch *search, uint32 number);
 extern void hnsw_search_run(HnswSearch *search);
 extern void hnsw_estimate(HnswSearch *search, const HnswRow *row, const uint16 *which, int n,
 						  float *distance);

@@ -5,7 +5,9 @@
 #include "compat.h"
 
 #include "pgstat.h"
+#include "portability/instr_time.h"
 #include "storage/buf_internals.h"
+#include "utils/spccache.h"
 
 #include "hnsw/hnsw.h"
 
@@ -79,6 +81,35 @@ learn(HnswHints *hints, BlockNumber block, Buffer buffer)
 	hints->shift = shift;
 }
 
+/* A page that takes longer, in microseconds, comes from the disk and not from the system's cache. */
+#define SLOW_READ 30.0
+
+/* Pages in a row that must be there at once before no wait is expected any more. */
+#define WAITS_MAX 32
+
+/* Look a page up in the shared hash table, and see whether the disk is waited for. */
+static Buffer
+look_up(Relation relation, BlockNumber block, HnswHints *hints)
+{
+	int64		reads = pgBufferUsage.shared_blks_read;
+	instr_time	begin;
+	instr_time	end;
+	Buffer		buffer;
+
+	INSTR_TIME_SET_CURRENT(begin);
+	buffer = ReadBuffer(relation, block);
+	if (hints->waits > 0)
+		hints->waits--;
+	if (pgBufferUsage.shared_blks_read != reads)
+	{
+		INSTR_TIME_SET_CURRENT(end);
+		INSTR_TIME_SUBTRACT(end, begin);
+		if (INSTR_TIME_GET_MICROSEC(end) > SLOW_READ)
+			hints->waits = WAITS_MAX;
+	}
+	return buffer;
+}
+
 /*
  * Pin a block, looking first in the buffer where it was last found, or may be: that spares the shared hash
  * table, whose misses are a third of a hop. The table is asked all the same when the page has been used
@@ -99,7 +130,7 @@ read_hinted(Relation relation, BlockNumber block, HnswHints *hints, Buffer *hint
 		*buffer = at;
 		return known;
 	}
-	*buffer = ReadBuffer(relation, block);
+	*buffer = look_up(relation, block, hints);
 	learn(hints, block, *buffer);
 	return false;
 }
@@ -144,6 +175,24 @@ hnsw_read_heap(Relation index, Relation heap, BlockNumber block)
 	if (!read_hinted(heap, block, &cache->heap_hints, hint, &buffer))
 		*hint = buffer;
 	return buffer;
+}
+
+/* Is it of use to ask for pages ahead: were they waited for lately, and is that allowed? */
+bool
+hnsw_waits(Relation index)
+{
+	HnswCache  *cache = index->rd_amcache;
+
+	return cache != NULL && unlikely(cache->hints.waits > 0 || cache->heap_hints.waits > 0) &&
+		get_tablespace_io_concurrency(index->rd_rel->reltablespace) > 0;
+}
+
+/* Have a page read from the disk that will be needed soon. It may be any number. */
+void
+hnsw_ask(Relation relation, BlockNumber block)
+{
+	if (block < RelationGetNumberOfBlocks(relation))
+		PrefetchBuffer(relation, MAIN_FORKNUM, block);
 }
 
 /* Where the memory of a page of the table may be; NULL if unknown. Nothing holds it there. */

@@ -189,6 +189,9 @@ hnsw_stream_more(HnswScan *so)
 	number = HnswKeyRow(frontier_pop(so));
 	if (so->nfrontier > 0)
 		hnsw_prefetch(search->index, meta, HnswKeyRow(so->frontier[0]));
+	if (hnsw_waits(search->index))
+		for (int i = 0; i < Min(so->nfrontier, HNSW_AHEAD); i++)
+			hnsw_search_ask(search, HnswKeyRow(so->frontier[i]));
 	row = hnsw_read(&search->read, search->index, meta, number);
 	if (HnswRowStateOf(row) == HNSW_ROW_LIVE || HnswRowStateOf(row) == HNSW_ROW_DEAD)
 	{
