@@ -191,6 +191,16 @@ SET vdist.hnsw_ef_search = 10001;
 SELECT id FROM narrow ORDER BY embedding <-> '[1,2]' LIMIT 1;
 SELECT vdist.index_check('narrow');
 SELECT vdist.index_info('item_missing');
+-- what a build leaves that failed
+CREATE TABLE failed (embedding vector);
+INSERT INTO failed VALUES ('[1,2,3]');
+CREATE INDEX CONCURRENTLY failed_index ON failed USING vdist_hnsw ((embedding::vector(2)));
+SELECT vdist.index_info('failed_index');
+SELECT vdist.index_check('failed_index', true);
+UPDATE failed SET embedding = '[1,2]';
+REINDEX INDEX failed_index;
+SELECT vdist.index_check('failed_index', true);
+DROP TABLE failed;
 CREATE TABLE parted (id integer, embedding vector(3)) PARTITION BY HASH (id);
 CREATE INDEX parted_index ON parted USING vdist_hnsw (embedding);
 SELECT vdist.index_info('parted_index');

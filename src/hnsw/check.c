@@ -70,6 +70,11 @@ open_index(Oid oid)
 				 errmsg("\"%s\" is not a vdist_hnsw index", RelationGetRelationName(index)),
 				 index->rd_rel->relkind == RELKIND_PARTITIONED_INDEX ?
 				 errhint("Ask for the indexes of its partitions, which pg_partition_tree tells.") : 0));
+	if (!index->rd_index->indisready)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("index \"%s\" is not built", RelationGetRelationName(index)),
+				 errhint("If no CREATE INDEX CONCURRENTLY or REINDEX CONCURRENTLY is at it, one failed: drop the index, or REINDEX it.")));
 	if (RELATION_IS_OTHER_TEMP(index))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
