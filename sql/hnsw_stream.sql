@@ -35,9 +35,9 @@ BEGIN
   FROM (SELECT n, d, lag(d) OVER (ORDER BY n) AS before FROM unnest(distances) WITH ORDINALITY u(d, n)) s;
   in_order := falls <= 1;
 END $$;
--- the less memory, the sooner everything is sorted
+-- the less memory, the sooner everything is sorted: with 64kB so soon that it is chance whether any row is late
 SELECT memory, bool_and(rows = (SELECT count(embedding) FROM item)) AS rows, bool_and(complete) AS complete, bool_and(in_order) AS in_order,
-  sum(late_rows) > 0 AS some_late, max(late_rows) < 0.1 * max(rows) AS few_late
+  CASE WHEN memory <> '64kB' THEN sum(late_rows) > 0 END AS some_late, max(late_rows) < 0.1 * max(rows) AS few_late
 FROM unnest('{64kB,200kB,64MB}'::text[]) memory, generate_series(1, 8) q, look(memory, example(q * 777)) l
 GROUP BY memory ORDER BY memory;
 

@@ -94,7 +94,7 @@ hnsw_build_empty(Relation index)
 	HnswSample	sample;
 
 	init_meta(NULL, index, NULL, &metric, &meta, &sample);
-	hnsw_write_head(index, INIT_FORKNUM, &meta, sample.mean);
+	hnsw_write_flat(index, INIT_FORKNUM, &meta);
 }
 
 /* Turn what the graph core returns into errors. */
@@ -380,6 +380,7 @@ create_graph(HnswBuild *build, bool wide)
 	params.metric = meta->metric == VDIST_METRIC_L1 ? VDIST_QUANT_L1 : VDIST_QUANT_L2;
 	params.dim = build->graph_dim;
 	params.slots = meta->slots;
+	params.entries = hnsw_graph_entries(hnsw_routing_limit(meta));
 	params.ef_construction = meta->ef_construction;
 	params.threads = build->threads;
 	params.budget = build->memory * share;
@@ -424,6 +425,7 @@ begin_rows(HnswBuild *build, const HnswSample *sample)
 	build->mean = sample->mean;
 	build->centres = sample->centres;
 	build->centre = sample->centre;
+	meta->mean_block = hnsw_mean_fits(meta, build->mean) ? InvalidBlockNumber : 0;
 	build->graph_dim = graph_dim((VdistMetric) meta->metric, meta->dim);
 	hnsw_codes_init(&build->coding, meta, build->mean, build->centres);
 	build->row_size = TYPEALIGN(sizeof(uint32), offsetof(HnswBuildRow, own) + meta->own_size);
@@ -538,7 +540,6 @@ decide(HnswBuild *build, const Rows *rows, HnswSample *sample)
 	hnsw_layout(&build->meta, metric, options.m, options.ef_construction, sample->bits,
 				sample->coded, sample->ncentres);
 	build->meta.range = sample->range;
-	build->meta.crc = hnsw_meta_crc(&build->meta);
 	pfree(x);
 }
 
@@ -597,10 +598,9 @@ hnsw_build(Relation heap, Relation index, IndexInfo *info)
 	HnswSample	sample;
 
 	init_meta(heap, index, info, &build->metric, &build->meta, &sample);
-	build->mean = sample.mean;
 	if (HnswIsFlat(&build->meta))
 	{
-		hnsw_write_pages(build);
+		hnsw_write_flat(index, MAIN_FORKNUM, &build->meta);
 		build->flat = hnsw_insert_begin(index);
 		result->heap_tuples = table_index_build_scan(heap, index, info, true, true,
 													 add_flat_row, build, NULL);

@@ -156,13 +156,20 @@ extern void hnsw_equal_end(HnswBuild *build);
 
 /* ---- routing.c ---- */
 
+/* Of so many routing rows at most, the graph gives so many: the others follow from trial searches. */
+static inline int
+hnsw_graph_entries(int limit)
+{
+	return limit < HNSW_MAX_ROUTING ? limit - limit / 4 : limit;
+}
+
 /* The positions of routing rows, ascending, when the graph's rows are on pages from number `first` on. */
 extern uint32 *hnsw_choose_routing(HnswBuild *build, uint32 first, int *count);
 
 /* ---- pages.c ---- */
 
-/* The first pages: what is known of the index before its first row. */
-extern void hnsw_write_head(Relation index, ForkNumber fork, HnswMeta *meta, const float *mean);
+/* The metapage of a flat index. */
+extern void hnsw_write_flat(Relation index, ForkNumber fork, HnswMeta *meta);
 
 /* All pages of a new index, from the finished graph. */
 extern void hnsw_write_pages(HnswBuild *build);

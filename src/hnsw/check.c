@@ -122,7 +122,7 @@ vdist_hnsw_info(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks; block++)
+	for (BlockNumber block = HNSW_FIRST_BLOCK; block < nblocks; block++)
 	{
 		Buffer		buffer;
 		Page		page;
@@ -243,7 +243,7 @@ check_pages(Check *check)
 	check->nrows = (uint64) nblocks * meta->rows_per_page;
 	check->state = MemoryContextAllocHuge(CurrentMemoryContext, check->nrows + 1);
 	memset(check->state, STATE_NO_ROW, check->nrows + 1);
-	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks; block++)
+	for (BlockNumber block = HNSW_FIRST_BLOCK; block < nblocks; block++)
 	{
 		Buffer		buffer;
 		Page		page;
@@ -456,6 +456,14 @@ check_routing(Check *check)
 		else
 			problem(check, "row %u, where searches begin, is not part of the graph", number);
 	}
+	if (cache->nrouting == cache->meta.routing_count || cache->meta.routing_version != version)
+		return;
+	cache = hnsw_cache(check->index);
+	if (cache->meta.routing_version != version)
+		check_routing(check);
+	else
+		problem(check, "the metapage claims %u rows where searches begin, there are %d",
+				cache->meta.routing_count, cache->nrouting);
 }
 
 /* All edges, and whether they lead from the routing rows to every row. */

@@ -38,11 +38,18 @@ hnsw_code_size(const HnswMeta *meta, int bits)
 		vdist_quant_code_size(vdist_metric_quant((VdistMetric) meta->metric), meta->dim, bits);
 }
 
+/* Are neighbors' codes 1 bit of the first components alone? Of how many, their size says. */
+static bool
+is_short(const HnswMeta *meta)
+{
+	return !HnswIsFlat(meta) && meta->code_size < hnsw_code_size(meta, meta->code_bits);
+}
+
 /* The components that neighbors' codes are of. */
 int
 hnsw_coded(const HnswMeta *meta)
 {
-	if (!HnswIsShort(meta))
+	if (!is_short(meta))
 		return meta->dim;
 	return 8 * (meta->code_size - vdist_quant_code_size(VDIST_QUANT_L2, 0, meta->code_bits));
 }
@@ -62,7 +69,7 @@ hnsw_codes_init(HnswCodes *codes, const HnswMeta *meta, const float *mean, const
 		vdist_quant_init(&codes->own, metric, meta->dim, meta->own_bits, mean, meta->range);
 		vdist_quant_init(&codes->code, metric, meta->dim, meta->code_bits, mean, meta->range);
 	}
-	if (HnswIsShort(meta))
+	if (is_short(meta))
 		vdist_quant_shorten(&codes->code, hnsw_coded(meta));
 	codes->ncentres = meta->ncentres;
 	codes->centres = centres;

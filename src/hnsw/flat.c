@@ -57,7 +57,7 @@ hnsw_flat_each(Relation index, const HnswMeta *meta, HnswFlatVisit visit, void *
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
 	char	   *copy = meta->span > 1 ? palloc(meta->row_size) : NULL;
 
-	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks; block++)
+	for (BlockNumber block = HNSW_FIRST_BLOCK; block < nblocks; block++)
 	{
 		Buffer		buffer = ReadBuffer(index, block);
 		Page		page = BufferGetPage(buffer);

@@ -23,11 +23,10 @@
 /* ---- layout ---- */
 
 #define HNSW_MAGIC 0x57534E48
-#define HNSW_VERSION 3			/* the newest; indexes that need neither of these are of version 1 */
-#define HNSW_VERSION_CENTRES 2
-#define HNSW_VERSION_SHORT 3	/* codes */
+#define HNSW_VERSION 4
+#define HNSW_VERSION_HEAD 4		/* from then on the metapage has more than constants */
 #define HNSW_META_BLOCK 0
-#define HNSW_MEAN_BLOCK 1
+#define HNSW_FIRST_BLOCK 1		/* behind it; before version 4 the mean begins here */
 
 /* Row numbers take 31 bits: a search keeps a flag beside them. */
 #define HNSW_NO_ROW 0x7FFFFFFF
@@ -42,7 +41,8 @@
 #define HNSW_MIN_EF_SEARCH 1
 #define HNSW_MAX_EF_SEARCH 10000
 #define HNSW_MAX_SLOTS 255
-/* Routing rows at most, without need, and with (routing.c). */
+/* Routing rows: at least, where the metapage has no room for more; at most, without need, and with (routing.c). */
+#define HNSW_MIN_ROUTING 16
 #define HNSW_MAX_ROUTING 1024
 #define HNSW_MOST_ROUTING 16384
 
@@ -52,7 +52,7 @@ typedef enum HnswPageKind
 {
 	HNSW_PAGE_META = 1,
 	HNSW_PAGE_MEAN,				/* float[]: the centre of all codes, or centres */
-	HNSW_PAGE_ROUTING,			/* where searches begin */
+	HNSW_PAGE_ROUTING,			/* where searches begin, beside those on the metapage */
 	HNSW_PAGE_GRAPH,			/* rows, or the beginning of one wide row */
 	HNSW_PAGE_REST,				/* a further page of a wide row */
 	HNSW_PAGE_FLAT				/* rows without a graph, or the beginning of one */
@@ -89,27 +89,33 @@ typedef struct HnswMeta
 	uint32		code_size;		/* bytes of a neighbor's code */
 	float		range;			/* for L1's codes; inner product: the norm for hnsw_lift */
 	pg_crc32c	crc;			/* of all above */
-	uint32		routing_block;	/* first routing page; InvalidBlockNumber before the first row */
-	uint32		routing_count;
+	uint32		routing_block;	/* first routing page, or InvalidBlockNumber */
+	uint32		routing_count;	/* of all routing rows */
 	uint32		routing_version;	/* changes when the routing rows do */
 	uint32		ncentres;		/* 0: the mean is the only one. A constant like crc_centres */
 	uint32		centre_block;	/* where they begin, on adjacent pages */
 	pg_crc32c	crc_centres;	/* of these two */
+	/* from here on since version 4, zeros before */
+	uint32		mean_block;		/* where it begins; InvalidBlockNumber: behind this, as halves */
+	pg_crc32c	crc_mean;		/* of the block's number, and of the mean if it is here */
+	uint32		routing_here;	/* routing rows on this page, behind all that */
 } HnswMeta;
 
 /* Has the index no graph yet? Then a row's own code is the vector itself. */
 #define HnswIsFlat(meta) ((meta)->slots == 0)
 #define HnswRowKind(meta) (HnswIsFlat(meta) ? HNSW_PAGE_FLAT : HNSW_PAGE_GRAPH)
 
-/* Short codes are of 1 bit of the first components alone: of how many, follows from code_size. */
-#define HnswIsShort(meta) ((meta)->version == HNSW_VERSION_SHORT)
+/* Bytes that the mean takes on the metapage. */
+#define HnswMeanHere(meta) \
+	(BlockNumberIsValid((meta)->mean_block) || HnswIsFlat(meta) ? 0 : \
+	 sizeof(VdistHalf) * (Size) (meta)->dim)
 
 /* Floats of a centre: its components, rotated but for L1, and L1's range. */
 #define HNSW_CENTRE_FLOATS(dim) ((dim) + 1)
 
 #define HnswPageMeta(page) ((HnswMeta *) ((char *) (page) + HNSW_PAGE_START))
 
-/* A routing page: this, then entries {uint32 row; code of code_size bytes}. */
+/* Routing rows are entries {uint32 row; code of code_size bytes}, on the metapage and on these pages, behind this. */
 typedef struct HnswRouting
 {
 	uint32		next;			/* block number */
@@ -117,6 +123,12 @@ typedef struct HnswRouting
 } HnswRouting;
 
 #define HnswPageRouting(page) ((HnswRouting *) ((char *) (page) + HNSW_PAGE_START))
+#define HNSW_ROUTING_ENTRY(meta) (sizeof(uint32) + (meta)->code_size)
+#define HNSW_ROUTING_ROOM(meta) \
+	((HNSW_PAGE_ROOM - sizeof(HnswRouting)) / HNSW_ROUTING_ENTRY(meta))
+
+/* On the metapage, given where it has its HnswMeta. */
+#define HnswRoutingHere(meta) ((char *) ((meta) + 1) + HnswMeanHere(meta))
 
 typedef enum HnswRowState
 {
@@ -404,12 +416,19 @@ extern void hnsw_page_replace(Relation index, BlockNumber block, HnswPageKind ki
 extern void hnsw_meta_check(Relation index, const HnswMeta *meta);
 extern pg_crc32c hnsw_meta_crc(const HnswMeta *meta);
 extern pg_crc32c hnsw_centres_crc(const HnswMeta *meta);
-extern const HnswCache *hnsw_cache(Relation index);
+extern bool hnsw_mean_fits(const HnswMeta *meta, const float *mean);
+extern pg_crc32c hnsw_mean_crc(const HnswMeta *meta, const VdistHalf *here);
+extern uint32 hnsw_routing_room(const HnswMeta *meta);
+extern int	hnsw_routing_limit(const HnswMeta *meta);
 
 extern uint32 hnsw_row_new(Relation index, const HnswMeta *meta, const HnswRow *image);
 extern void hnsw_space_found(Relation index, BlockNumber block);
 extern bool hnsw_page_unused(const HnswMeta *meta, Page page);
 extern bool hnsw_has_room(Relation index);
+
+/* ---- cache.c ---- */
+
+extern const HnswCache *hnsw_cache(Relation index);
 
 /* ---- code.c ---- */
 

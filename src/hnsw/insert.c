@@ -301,15 +301,13 @@ hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number, const char
 				 bool always)
 {
 	uint64		rows = (uint64) RelationGetNumberOfBlocks(index) / meta->span * meta->rows_per_page;
-	uint32		target = Min(HNSW_MAX_ROUTING, 16 + rows / 32);
-	Size		entry = sizeof(uint32) + meta->code_size;
-	uint32		room = (HNSW_PAGE_ROOM - sizeof(HnswRouting)) / entry;
+	uint32		target = Min(hnsw_routing_limit(meta), 16 + rows / 32);
 	Buffer		meta_buffer;
 	Buffer		buffer = InvalidBuffer;
 	GenericXLogState *xlog;
-	Page		meta_page;
-	Page		page = NULL;
-	HnswRouting *routing;
+	HnswMeta   *head;
+	HnswRouting *routing = NULL;
+	char	   *to;
 
 	meta_buffer = ReadBuffer(index, HNSW_META_BLOCK);
 	LockBuffer(meta_buffer, BUFFER_LOCK_EXCLUSIVE);
@@ -320,42 +318,49 @@ hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number, const char
 		return;
 	}
 	xlog = GenericXLogStart(index);
-	meta_page = GenericXLogRegisterBuffer(xlog, meta_buffer, 0);
+	head = HnswPageMeta(GenericXLogRegisterBuffer(xlog, meta_buffer, 0));
 
 	/* vacuum may have made room on any page */
-	for (BlockNumber block = HnswPageMeta(meta_page)->routing_block;
-		 page == NULL && BlockNumberIsValid(block);)
+	if (head->routing_here < hnsw_routing_room(head))
+		to = HnswRoutingHere(head) + head->routing_here++ * HNSW_ROUTING_ENTRY(meta);
+	else
 	{
-		buffer = ReadBuffer(index, block);
-		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		hnsw_page_check(index, buffer, HNSW_PAGE_ROUTING);
-		block = HnswPageRouting(BufferGetPage(buffer))->next;
-		if (HnswPageRouting(BufferGetPage(buffer))->count < room)
-			page = GenericXLogRegisterBuffer(xlog, buffer, 0);
-		else
-			UnlockReleaseBuffer(buffer);
+		for (BlockNumber block = head->routing_block;
+			 routing == NULL && BlockNumberIsValid(block);)
+		{
+			buffer = ReadBuffer(index, block);
+			LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+			hnsw_page_check(index, buffer, HNSW_PAGE_ROUTING);
+			block = HnswPageRouting(BufferGetPage(buffer))->next;
+			if (HnswPageRouting(BufferGetPage(buffer))->count < HNSW_ROUTING_ROOM(meta))
+				routing = HnswPageRouting(GenericXLogRegisterBuffer(xlog, buffer, 0));
+			else
+				UnlockReleaseBuffer(buffer);
+		}
+		if (routing == NULL)
+		{
+			Page		page;
+
+			LockRelationForExtension(index, ExclusiveLock);
+			buffer = ReadBuffer(index, P_NEW);
+			UnlockRelationForExtension(index, ExclusiveLock);
+			LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+			page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
+			hnsw_page_init(page, HNSW_PAGE_ROUTING);
+			routing = HnswPageRouting(page);
+			routing->next = head->routing_block;
+			routing->count = 0;
+			head->routing_block = BufferGetBlockNumber(buffer);
+		}
+		to = (char *) (routing + 1) + routing->count++ * HNSW_ROUTING_ENTRY(meta);
 	}
-	if (page == NULL)
-	{
-		LockRelationForExtension(index, ExclusiveLock);
-		buffer = ReadBuffer(index, P_NEW);
-		UnlockRelationForExtension(index, ExclusiveLock);
-		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
-		hnsw_page_init(page, HNSW_PAGE_ROUTING);
-		HnswPageRouting(page)->next = HnswPageMeta(meta_page)->routing_block;
-		HnswPageRouting(page)->count = 0;
-		HnswPageMeta(meta_page)->routing_block = BufferGetBlockNumber(buffer);
-	}
-	routing = HnswPageRouting(page);
-	memcpy((char *) (routing + 1) + routing->count * entry, &number, sizeof(uint32));
-	memcpy((char *) (routing + 1) + routing->count * entry + sizeof(uint32), code,
-		   meta->code_size);
-	routing->count++;
-	HnswPageMeta(meta_page)->routing_count++;
-	HnswPageMeta(meta_page)->routing_version++;
+	memcpy(to, &number, sizeof(uint32));
+	memcpy(to + sizeof(uint32), code, meta->code_size);
+	head->routing_count++;
+	head->routing_version++;
 	GenericXLogFinish(xlog);
-	UnlockReleaseBuffer(buffer);
+	if (BufferIsValid(buffer))
+		UnlockReleaseBuffer(buffer);
 	UnlockReleaseBuffer(meta_buffer);
 }
 

@@ -1,14 +1,12 @@
 /*
- * layout.c: pages and rows of a vdist_hnsw index: sizes, allocating; what a backend remembers of an
- * index. Calls the buffer manager and the free space map; called by every other file of the folder.
+ * layout.c: pages and rows of a vdist_hnsw index: sizes, checks, allocating. Calls the buffer manager and
+ * the free space map; called by every other file of the folder.
  */
 #include "compat.h"
 
-#include "access/relation.h"
 #include "miscadmin.h"
 #include "storage/freespace.h"
 #include "storage/lmgr.h"
-#include "utils/memutils.h"
 
 #include "hnsw/hnsw.h"
 
@@ -43,12 +41,13 @@ init_meta(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_construc
 {
 	memset(meta, 0, sizeof(*meta));
 	meta->magic = HNSW_MAGIC;
-	meta->version = 1;
+	meta->version = HNSW_VERSION;
 	meta->metric = metric->code_metric;
 	meta->dim = metric->code_dim;
 	meta->m = m;
 	meta->ef_construction = ef_construction;
 	meta->routing_block = InvalidBlockNumber;
+	meta->mean_block = InvalidBlockNumber;
 }
 
 /*
@@ -119,9 +118,7 @@ hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_constr
 	Size		room;
 
 	init_meta(meta, metric, m, ef_construction);
-	meta->version = coded > 0 ? HNSW_VERSION_SHORT : ncentres > 0 ? HNSW_VERSION_CENTRES : 1;
 	meta->ncentres = ncentres;
-	meta->crc_centres = hnsw_centres_crc(meta);
 	meta->code_bits = code_bits;
 	meta->code_size = hnsw_code_size(meta, code_bits);
 	meta->own_bits = metric->projected ? Max(code_bits, PROJECTED_OWN_BITS) : 8;
@@ -185,6 +182,58 @@ hnsw_centres_crc(const HnswMeta *meta)
 	return crc;
 }
 
+/* Of mean_block and, if the mean is on the metapage, of it. */
+pg_crc32c
+hnsw_mean_crc(const HnswMeta *meta, const VdistHalf *here)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, &meta->mean_block, sizeof(meta->mean_block));
+	COMP_CRC32C(crc, here, HnswMeanHere(meta));
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+/* Does the metapage have room for the mean, as halves that lose nothing of it? */
+bool
+hnsw_mean_fits(const HnswMeta *meta, const float *mean)
+{
+	if (sizeof(HnswMeta) + sizeof(VdistHalf) * meta->dim > HNSW_PAGE_ROOM)
+		return false;
+	for (int i = 0; i < meta->dim; i++)
+		if (vdist_half_to_float(vdist_float_to_half(mean[i])) != mean[i])
+			return false;
+	return true;
+}
+
+/* Routing rows that the metapage has room for. */
+uint32
+hnsw_routing_room(const HnswMeta *meta)
+{
+	Size		taken = sizeof(HnswMeta) + HnswMeanHere(meta);
+
+	if (meta->version < HNSW_VERSION_HEAD || HnswIsFlat(meta) || taken > HNSW_PAGE_ROOM)
+		return 0;
+	return (HNSW_PAGE_ROOM - taken) / HNSW_ROUTING_ENTRY(meta);
+}
+
+/*
+ * How many routing rows there are at most, without need. Where two rows take a page, or one does, and are no
+ * smaller than their vectors, it is as many as fit on the metapage: fewer cost a search a hop or two,
+ * pages of their own make the index larger than one of vectors.
+ */
+int
+hnsw_routing_limit(const HnswMeta *meta)
+{
+	int			room = hnsw_routing_room(meta);
+	int			vectors = HNSW_PAGE_ROOM / (sizeof(float) * meta->dim);
+
+	if (room >= HNSW_MIN_ROUTING && meta->span == 1 && meta->rows_per_page <= Min(vectors, 2))
+		return Min(room, HNSW_MAX_ROUTING);
+	return HNSW_MAX_ROUTING;
+}
+
 void
 hnsw_page_init(Page page, HnswPageKind kind)
 {
@@ -223,6 +272,7 @@ hnsw_page_check(Relation index, Buffer buffer, HnswPageKind kind)
 		hnsw_page_corrupted(index, BufferGetBlockNumber(buffer));
 }
 
+/* Error unless it is a metapage's content, all of it. */
 void
 hnsw_meta_check(Relation index, const HnswMeta *meta)
 {
@@ -235,169 +285,16 @@ hnsw_meta_check(Relation index, const HnswMeta *meta)
 						RelationGetRelationName(index), meta->version, HNSW_VERSION),
 				 errhint("Please REINDEX it.")));
 	if (unlikely(meta->magic != HNSW_MAGIC || meta->crc != hnsw_meta_crc(meta) ||
-				 (meta->version > 1 && meta->crc_centres != hnsw_centres_crc(meta))))
+				 (meta->version > 1 && meta->crc_centres != hnsw_centres_crc(meta)) ||
+				 (meta->version >= HNSW_VERSION_HEAD &&
+				  (sizeof(HnswMeta) + HnswMeanHere(meta) > HNSW_PAGE_ROOM ||
+				   meta->crc_mean != hnsw_mean_crc(meta, (const VdistHalf *) (meta + 1)) ||
+				   meta->routing_here > hnsw_routing_room(meta)))))
 		ereport(ERROR,
 				(errcode(ERRCODE_INDEX_CORRUPTED),
 				 errmsg("index \"%s\" has a corrupted metapage at block %u",
 						RelationGetRelationName(index), HNSW_META_BLOCK),
 				 errhint("Please REINDEX it.")));
-}
-
-static void
-read_meta(Relation index, HnswMeta *meta)
-{
-	Buffer		buffer = ReadBuffer(index, HNSW_META_BLOCK);
-
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	hnsw_page_check(index, buffer, HNSW_PAGE_META);
-	*meta = *HnswPageMeta(BufferGetPage(buffer));
-	UnlockReleaseBuffer(buffer);
-}
-
-/* Copy floats that lie on consecutive pages: the mean, behind the metapage, or the centres. */
-static void
-read_floats(Relation index, BlockNumber block, Size n, float *out)
-{
-	Size		left = sizeof(float) * n;
-	char	   *to = (char *) out;
-
-	for (; left > 0; block++)
-	{
-		Buffer		buffer = ReadBuffer(index, block);
-		Size		part = Min(left, HNSW_PAGE_ROOM);
-
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		hnsw_page_check(index, buffer, HNSW_PAGE_MEAN);
-		memcpy(to, (char *) BufferGetPage(buffer) + HNSW_PAGE_START, part);
-		UnlockReleaseBuffer(buffer);
-		to += part;
-		left -= part;
-	}
-}
-
-/* Copy at most `max` routing entries; returns how many there were. */
-static int
-read_routing(Relation index, const HnswMeta *meta, int max, uint32 *rows, char *codes)
-{
-	BlockNumber block = meta->routing_block;
-	Size		entry = sizeof(uint32) + meta->code_size;
-	uint32		room = (HNSW_PAGE_ROOM - sizeof(HnswRouting)) / entry;
-	HnswChain	chain = {0};
-	int			n = 0;
-
-	while (BlockNumberIsValid(block))
-	{
-		Buffer		buffer = ReadBuffer(index, block);
-		HnswRouting *routing;
-		char	   *from;
-
-		CHECK_FOR_INTERRUPTS();
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		hnsw_page_check(index, buffer, HNSW_PAGE_ROUTING);
-		routing = HnswPageRouting(BufferGetPage(buffer));
-		if (routing->count > room || !hnsw_chain_step(&chain, block))
-			hnsw_page_corrupted(index, block);
-		from = (char *) (routing + 1);
-		for (uint32 i = 0; i < routing->count && n < max; i++)
-		{
-			memcpy(&rows[n], from, sizeof(uint32));
-			memcpy(codes + n * meta->code_size, from + sizeof(uint32), meta->code_size);
-			from += entry;
-			n++;
-		}
-		block = routing->next;
-		UnlockReleaseBuffer(buffer);
-	}
-	return n;
-}
-
-/*
- * The index's constants and routing rows. The result may vanish whenever invalidations are processed:
- * use it before the next lock is taken on any relation, or copy it.
- */
-const HnswCache *
-hnsw_cache(Relation index)
-{
-	HnswCache  *cache = (HnswCache *) index->rd_amcache;
-	HnswMeta	meta;
-	Size		rows;
-	Size		codes;
-	Size		mean;
-	Size		centres;
-	Size		centres_size;
-	Size		hints;
-	Size		heap_hints;
-	Size		nhints;
-	uint64		nrows;
-	Size		heap_nhints = 1024;
-	float	   *old = NULL;
-
-	read_meta(index, &meta);
-	if (cache != NULL && cache->meta.crc == meta.crc &&
-		cache->meta.routing_block == meta.routing_block &&
-		cache->meta.routing_version == meta.routing_version)
-		return cache;
-
-	hnsw_meta_check(index, &meta);
-	nhints = RelationGetNumberOfBlocks(index);
-	nrows = (uint64) nhints / meta.span * meta.rows_per_page;
-	if (meta.routing_count > (uint64) nhints * meta.rows_per_page)
-		hnsw_page_corrupted(index, HNSW_META_BLOCK);
-	centres_size = sizeof(float) * HNSW_CENTRE_FLOATS(meta.dim) * (Size) meta.ncentres;
-
-	/*
-	 * where only the routing rows changed, the centres, which are the larger part, are as they
-	 * were
-	 */
-	if (cache != NULL && cache->meta.crc == meta.crc && centres_size > 0)
-	{
-		old = palloc_extended(centres_size, MCXT_ALLOC_HUGE);
-		memcpy(old, cache->centres, centres_size);
-	}
-	if (cache != NULL)
-	{
-		index->rd_amcache = NULL;
-		pfree(cache);
-	}
-
-	mean = MAXALIGN(sizeof(HnswCache));
-	centres = mean + MAXALIGN(sizeof(float) * meta.dim);
-	rows = centres + MAXALIGN(centres_size);
-	codes = rows + MAXALIGN(sizeof(uint32) * (Size) meta.routing_count);
-	hints = codes + MAXALIGN(meta.code_size * (Size) meta.routing_count);
-	nhints += nhints / 4;
-	while (heap_nhints < nhints)
-		heap_nhints *= 2;
-	heap_hints = hints + MAXALIGN(sizeof(Buffer) * nhints);
-	cache = MemoryContextAllocHuge(index->rd_indexcxt,
-								   heap_hints + sizeof(Buffer) * heap_nhints);
-	cache->meta = meta;
-	memset(&cache->hints, 0, sizeof(HnswHints));
-	memset(&cache->heap_hints, 0, sizeof(HnswHints));
-	cache->hints.buffers = (Buffer *) ((char *) cache + hints);
-	cache->nhints = nhints;
-	cache->heap_hints.buffers = (Buffer *) ((char *) cache + heap_hints);
-	cache->heap_mask = heap_nhints - 1;
-	memset((char *) cache + hints, 0, heap_hints - hints + sizeof(Buffer) * heap_nhints);
-	cache->mean = (float *) ((char *) cache + mean);
-	cache->centres = (float *) ((char *) cache + centres);
-	cache->routing = (uint32 *) ((char *) cache + rows);
-	cache->routing_codes = (char *) cache + codes;
-	read_floats(index, HNSW_MEAN_BLOCK, meta.dim, cache->mean);
-	if (old != NULL)
-	{
-		memcpy(cache->centres, old, centres_size);
-		pfree(old);
-	}
-	else if (centres_size > 0)
-		read_floats(index, meta.centre_block, centres_size / sizeof(float), cache->centres);
-	cache->nrouting = read_routing(index, &meta, meta.routing_count, cache->routing,
-								   cache->routing_codes);
-	cache->rank_all = hnsw_rank_all(cache->nrouting, nrows);
-	if (!HnswIsFlat(&meta))
-		hnsw_codes_init(&cache->codes, &meta, cache->mean, cache->centres);
-	index->rd_amcache = cache;
-	return cache;
 }
 
 /* ---- allocating ---- */

@@ -31,8 +31,7 @@ typedef struct Writer
 	BlockNumber nblocks;		/* of the file, from now on appended to */
 	Buffer		buffer;
 	bool		in_place;		/* beside pages in use: each page is logged by itself */
-	BlockNumber routing;		/* the first routing page */
-	int			nrouting;
+	HnswMeta   *head;			/* what the metapage will hold: HNSW_PAGE_ROOM bytes */
 
 	/* heap rows of equal vectors by position of their row, then in the order of the table */
 	Tuplesortstate *sort;
@@ -56,31 +55,22 @@ append_page(Relation index, ForkNumber fork, HnswPageKind kind)
 	return buffer;
 }
 
-static void
-append_content(Relation index, ForkNumber fork, HnswPageKind kind, const void *content, Size size)
+/* The metapage of a flat index. */
+void
+hnsw_write_flat(Relation index, ForkNumber fork, HnswMeta *meta)
 {
-	Buffer		buffer = append_page(index, fork, kind);
+	Buffer		buffer = append_page(index, fork, HNSW_PAGE_META);
 
+	meta->crc = hnsw_meta_crc(meta);
+	meta->crc_centres = hnsw_centres_crc(meta);
+	meta->crc_mean = hnsw_mean_crc(meta, NULL);
 	START_CRIT_SECTION();
-	memcpy((char *) BufferGetPage(buffer) + HNSW_PAGE_START, content, size);
+	*HnswPageMeta(BufferGetPage(buffer)) = *meta;
 	MarkBufferDirty(buffer);
-	if (fork == INIT_FORKNUM)
+	if (fork == INIT_FORKNUM || RelationNeedsWAL(index))
 		log_newpage_buffer(buffer, false);
 	END_CRIT_SECTION();
 	UnlockReleaseBuffer(buffer);
-}
-
-/* The first pages: what is known of the index before its first row. */
-void
-hnsw_write_head(Relation index, ForkNumber fork, HnswMeta *meta, const float *mean)
-{
-	Size		size = sizeof(float) * meta->dim;
-
-	meta->crc = hnsw_meta_crc(meta);
-	append_content(index, fork, HNSW_PAGE_META, meta, sizeof(*meta));
-	for (Size done = 0; done < size; done += HNSW_PAGE_ROOM)
-		append_content(index, fork, HNSW_PAGE_MEAN, (const char *) mean + done,
-					   Min(size - done, HNSW_PAGE_ROOM));
 }
 
 /*
@@ -398,75 +388,102 @@ make_codes(HnswBuild *build)
 	pfree(arg.scratch);
 }
 
+/* Write routing entries, those of the rows at so many positions. */
+static void
+put_entries(Writer *writer, const uint32 *positions, int n, char *to)
+{
+	HnswBuild  *build = writer->build;
+
+	for (int i = 0; i < n; i++)
+	{
+		uint32		number = row_number(writer, positions[i]);
+
+		memcpy(to, &number, sizeof(number));
+		memcpy(to + sizeof(number), hnsw_spool_get(build->codes, positions[i]),
+			   build->meta.code_size);
+		to += HNSW_ROUTING_ENTRY(&build->meta);
+	}
+}
+
+/* On the metapage, and on pages of their own what it has no room for. */
 static void
 write_routing(Writer *writer)
 {
 	HnswBuild  *build = writer->build;
-	const HnswMeta *meta = &build->meta;
+	HnswMeta   *head = writer->head;
 	int			n;
-	uint32	   *entries = hnsw_choose_routing(build, writer->first, &n);
-	Size		entry = sizeof(uint32) + meta->code_size;
-	int			room = (HNSW_PAGE_ROOM - sizeof(HnswRouting)) / entry;
-	BlockNumber next = InvalidBlockNumber;
-	Buffer		buffer;
+	uint32	   *positions = hnsw_choose_routing(build, writer->first, &n);
+	int			room = HNSW_ROUTING_ROOM(head);
 
-	for (int first = 0; first < n; first += room)
+	head->routing_count = n;
+	head->routing_here = Min(n, hnsw_routing_room(head));
+	put_entries(writer, positions, head->routing_here, HnswRoutingHere(head));
+	for (int first = head->routing_here; first < n; first += room)
 	{
-		HnswRouting *routing;
-		char	   *to;
+		Buffer		buffer = append_page(build->index, MAIN_FORKNUM, HNSW_PAGE_ROUTING);
+		HnswRouting *routing = HnswPageRouting(BufferGetPage(buffer));
 
-		buffer = append_page(build->index, MAIN_FORKNUM, HNSW_PAGE_ROUTING);
-		routing = HnswPageRouting(BufferGetPage(buffer));
-		routing->next = next;
+		routing->next = head->routing_block;
 		routing->count = Min(room, n - first);
-		to = (char *) (routing + 1);
-		for (uint32 i = 0; i < routing->count; i++)
-		{
-			uint32		number = row_number(writer, entries[first + i]);
-
-			memcpy(to, &number, sizeof(number));
-			memcpy(to + sizeof(number), hnsw_spool_get(build->codes, entries[first + i]),
-				   meta->code_size);
-			to += entry;
-		}
-		next = BufferGetBlockNumber(buffer);
+		put_entries(writer, positions + first, routing->count, (char *) (routing + 1));
+		head->routing_block = BufferGetBlockNumber(buffer);
 		finish_page(writer, buffer);
 	}
-	writer->routing = next;
-	writer->nrouting = n;
 }
 
-/* Several centres lie on adjacent pages: nobody else appends any now. */
+/* Write floats to adjacent pages, as nobody else appends any now; returns where they begin. */
+static BlockNumber
+write_floats(Writer *writer, const float *x, Size n)
+{
+	Relation	index = writer->build->index;
+	Size		size = sizeof(float) * n;
+	BlockNumber first = RelationGetNumberOfBlocks(index);
+	BlockNumber block = first;
+
+	for (Size done = 0; done < size; done += HNSW_PAGE_ROOM)
+	{
+		Buffer		buffer = append_page(index, MAIN_FORKNUM, HNSW_PAGE_MEAN);
+
+		if (BufferGetBlockNumber(buffer) != block++)
+			elog(ERROR, "mean or centres got to block %u", BufferGetBlockNumber(buffer));
+		memcpy((char *) BufferGetPage(buffer) + HNSW_PAGE_START, (const char *) x + done,
+			   Min(size - done, HNSW_PAGE_ROOM));
+		finish_page(writer, buffer);
+	}
+	return first;
+}
+
+/* What codes are about. */
 static void
 write_centres(Writer *writer)
 {
 	HnswBuild  *build = writer->build;
-	HnswMeta   *meta = &build->meta;
-	Size		size = sizeof(float) * HNSW_CENTRE_FLOATS(meta->dim) * (Size) meta->ncentres;
-	BlockNumber block = RelationGetNumberOfBlocks(build->index);
+	HnswMeta   *head = writer->head;
+	VdistHalf  *here = (VdistHalf *) (head + 1);
 
-	if (meta->ncentres == 0)
-		return;
-	meta->centre_block = block;
-	meta->crc_centres = hnsw_centres_crc(meta);
-	for (Size done = 0; done < size; done += HNSW_PAGE_ROOM)
-	{
-		Buffer		buffer = append_page(build->index, MAIN_FORKNUM, HNSW_PAGE_MEAN);
-
-		if (BufferGetBlockNumber(buffer) != block++)
-			elog(ERROR, "centres got to block %u", BufferGetBlockNumber(buffer));
-		memcpy((char *) BufferGetPage(buffer) + HNSW_PAGE_START,
-			   (const char *) build->centres + done, Min(size - done, HNSW_PAGE_ROOM));
-		finish_page(writer, buffer);
-	}
+	if (HnswMeanHere(head) > 0)
+		vdist_kernel->float_to_half(head->dim, build->mean, here);
+	else
+		head->mean_block = write_floats(writer, build->mean, head->dim);
+	head->crc_mean = hnsw_mean_crc(head, here);
+	if (head->ncentres > 0)
+		head->centre_block = write_floats(writer, build->centres, HNSW_CENTRE_FLOATS(head->dim) *
+										  (Size) head->ncentres);
+	head->crc_centres = hnsw_centres_crc(head);
 }
 
-/* Everything but the first pages. */
+/* Everything but the metapage. */
 static void
 write_graph(Writer *writer)
 {
 	HnswBuild  *build = writer->build;
 
+	build->meta.crc = hnsw_meta_crc(&build->meta);
+	writer->head = palloc0(HNSW_PAGE_ROOM);
+	*writer->head = build->meta;
+	write_centres(writer);
+	if (build->n == 0)
+		return;
 	hnsw_spool_arrange(build->rows, vdist_graph_order(build->graph));
 	make_codes(build);
 	sort_duplicates(writer);
@@ -486,35 +503,25 @@ hnsw_write_pages(HnswBuild *build)
 	Buffer		buffer;
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PROGRESS_WRITE);
-	hnsw_write_head(index, MAIN_FORKNUM, &build->meta, build->mean);
-	write_centres(&writer);
-	if (build->n > 0)
-	{
-		write_graph(&writer);
-		build->meta.routing_block = writer.routing;
-		build->meta.routing_count = writer.nrouting;
-	}
+	finish_page(&writer, append_page(index, MAIN_FORKNUM, HNSW_PAGE_META));
+	write_graph(&writer);
 	buffer = ReadBuffer(index, HNSW_META_BLOCK);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	*HnswPageMeta(BufferGetPage(buffer)) = build->meta;
-	MarkBufferDirty(buffer);
-	UnlockReleaseBuffer(buffer);
+	memcpy(HnswPageMeta(BufferGetPage(buffer)), writer.head, HNSW_PAGE_ROOM);
+	finish_page(&writer, buffer);
 	if (RelationNeedsWAL(index))
 		log_newpage_range(index, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(index), true);
 }
 
 /* ---- in place of a flat index's pages ---- */
 
-/*
- * Pages of a graph that was not finished before a crash, behind those of the mean: nothing leads there, but
- * they look like it.
- */
+/* Pages of a graph that was not finished before a crash: nothing leads there, but they look like it. */
 static void
-remove_leftovers(Relation index, BlockNumber mean_end)
+remove_leftovers(Relation index)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
 
-	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks; block++)
+	for (BlockNumber block = HNSW_FIRST_BLOCK; block < nblocks; block++)
 	{
 		Buffer		buffer = ReadBuffer(index, block);
 		Page		page = BufferGetPage(buffer);
@@ -522,7 +529,7 @@ remove_leftovers(Relation index, BlockNumber mean_end)
 
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		left = hnsw_page_is(page, HNSW_PAGE_GRAPH) || hnsw_page_is(page, HNSW_PAGE_ROUTING) ||
-			(hnsw_page_is(page, HNSW_PAGE_MEAN) && block >= mean_end);
+			hnsw_page_is(page, HNSW_PAGE_MEAN);
 		UnlockReleaseBuffer(buffer);
 		if (left)
 			hnsw_page_replace(index, block, HNSW_PAGE_FLAT, "", 0);
@@ -533,7 +540,7 @@ remove_leftovers(Relation index, BlockNumber mean_end)
 static void
 release_flat(Relation index, const HnswMeta *meta, const HnswMeta *flat, BlockNumber nblocks)
 {
-	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks && flat->span >= meta->span; block++)
+	for (BlockNumber block = HNSW_FIRST_BLOCK; block < nblocks && flat->span >= meta->span; block++)
 	{
 		Buffer		buffer = ReadBuffer(index, block);
 		bool		unused;
@@ -551,24 +558,13 @@ void
 hnsw_replace_pages(HnswBuild *build, const HnswMeta *flat)
 {
 	Relation	index = build->index;
-	HnswMeta   *meta = &build->meta;
 	Writer		writer = {build};
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
-	Size		size = sizeof(float) * meta->dim;
 
-	remove_leftovers(index, HNSW_MEAN_BLOCK + (size + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM);
+	remove_leftovers(index);
 	writer.in_place = true;
-	for (Size done = 0; done < size; done += HNSW_PAGE_ROOM)
-		hnsw_page_replace(index, HNSW_MEAN_BLOCK + done / HNSW_PAGE_ROOM, HNSW_PAGE_MEAN,
-						  (const char *) build->mean + done, Min(size - done, HNSW_PAGE_ROOM));
-	write_centres(&writer);
-	if (build->n > 0)
-	{
-		write_graph(&writer);
-		meta->routing_block = writer.routing;
-		meta->routing_count = writer.nrouting;
-	}
-	meta->routing_version = flat->routing_version + 1;
-	hnsw_page_replace(index, HNSW_META_BLOCK, HNSW_PAGE_META, meta, sizeof(*meta));
-	release_flat(index, meta, flat, nblocks);
+	write_graph(&writer);
+	writer.head->routing_version = flat->routing_version + 1;
+	hnsw_page_replace(index, HNSW_META_BLOCK, HNSW_PAGE_META, writer.head, HNSW_PAGE_ROOM);
+	release_flat(index, &build->meta, flat, nblocks);
 }

@@ -36,6 +36,14 @@
 #define ADD_STEP 8
 #define ADD_ROUNDS 3
 
+/*
+ * Where there is room for few routing rows, so many rows are searched for, as an ordinary search would do it, and
+ * those that are not found take the last quarter of the room: some hundred rows far from all others may
+ * have no routing row near them otherwise.
+ */
+#define FEW_ROWS 1024
+#define FEW_EF HNSW_DEFAULT_EF_SEARCH
+
 typedef struct Trial
 {
 	HnswBuild  *build;
@@ -143,7 +151,8 @@ begin_trial(Trial *trial, HnswBuild *build, uint32 first, const uint32 *position
 	cache->hints.buffers = MemoryContextAllocExtended(CurrentMemoryContext,
 													  sizeof(Buffer) * (Size) cache->nhints,
 													  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	hnsw_search_init(&trial->search, index, meta, TRIAL_EF, ignore, NULL);
+	hnsw_search_init(&trial->search, index, meta, FEW_EF, ignore, NULL);
+	trial->search.ef = TRIAL_EF;
 	trial->read.buffer = InvalidBuffer;
 	if (meta->span > 1)
 		trial->read.copy = palloc(meta->row_size);
@@ -256,6 +265,19 @@ add_missed(Trial *trial, int first, bool tried)
 			add_routing(trial, p);
 }
 
+/* Where there is room for few, use it up for rows that are not found. */
+static void
+add_far(Trial *trial, int limit)
+{
+	int64		step = Max(trial->build->n / FEW_ROWS, 1);
+
+	trial->search.ef = FEW_EF;
+	for (int64 p = step / 2; p < trial->build->n && trial->cache->nrouting < limit; p += step)
+		if (!is_found(trial, p))
+			add_routing(trial, p);
+	trial->search.ef = TRIAL_EF;
+}
+
 /* More routing rows, if there is need and if they help; returns how many there are. */
 static int
 add_needed(Trial *trial)
@@ -306,6 +328,12 @@ hnsw_choose_routing(HnswBuild *build, uint32 first, int *count)
 	begin_trial(&trial, build, first, positions, n);
 	PG_TRY();
 	{
+		int			limit = hnsw_routing_limit(&build->meta);
+
+		if (limit < HNSW_MAX_ROUTING)
+			add_far(&trial, limit);
+		elog(DEBUG1, "%d routing rows of the graph, %d with those far off", n,
+			 trial.cache->nrouting);
 		n = add_needed(&trial);
 	}
 	PG_FINALLY();

@@ -24,6 +24,9 @@
 #define ANSWER_ROWS 2000
 #define ANSWERS HNSW_TRIAL_K
 
+/* The mean may be moved by the root of one part in so many of the rows' variance about it. */
+#define MEAN_SHARE 1000
+
 typedef struct Sample
 {
 	const VdistIndexMetric *source;
@@ -175,6 +178,27 @@ fold(Sample *sample)
 }
 
 /*
+ * Make the mean one of halves, for which the metapage has room, unless it is so far off that rounding moves it
+ * away from the rows: the mean square of their distance from it is given.
+ */
+static void
+round_mean(HnswSample *result, double square)
+{
+	double		moved = 0;
+
+	for (int j = 0; j < result->dim; j++)
+	{
+		double		d = vdist_half_to_float(vdist_float_to_half(result->mean[j])) - result->mean[j];
+
+		moved += d * d;
+	}
+	if (!(moved <= square / MEAN_SHARE))
+		return;
+	for (int j = 0; j < result->dim; j++)
+		result->mean[j] = vdist_half_to_float(vdist_float_to_half(result->mean[j]));
+}
+
+/*
  * From the sample all of *result, which the caller has filled with what holds without; bits only if they
  * are 0.
  */
@@ -210,6 +234,7 @@ decide(Sample *sample, HnswSample *result)
 		memcpy(result->centre, result->mean, sizeof(float) * dim);
 	for (int j = 0; j < dim && metric == VDIST_METRIC_HAMMING; j++)
 		result->mean[j] = 0.5f;
+	round_mean(result, sample->n > 0 ? deviation / sample->n : 0);
 
 	vectors.dim = dim;
 	vectors.n = sample->n;

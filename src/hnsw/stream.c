@@ -393,7 +393,7 @@ hnsw_sweep_begin(IndexScanDesc scan)
 		so->results_size = meta->rows_per_page;
 		so->results = repalloc(so->results, sizeof(HnswResult) * so->results_size);
 	}
-	for (BlockNumber block = HNSW_MEAN_BLOCK;
+	for (BlockNumber block = HNSW_FIRST_BLOCK;
 		 block < RelationGetNumberOfBlocks(so->search.index); block++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -190,7 +190,7 @@ remove_pass(Vacuum *vacuum)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(vacuum->index);
 
-	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks; block++)
+	for (BlockNumber block = HNSW_FIRST_BLOCK; block < nblocks; block++)
 	{
 		Buffer		buffer;
 		Page		page;
@@ -297,7 +297,7 @@ repair_pass(Vacuum *vacuum)
 	uint32	   *todo = palloc(sizeof(uint32) * vacuum->meta.rows_per_page);
 
 	vacuum->insert = hnsw_insert_begin(vacuum->index);
-	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks; block++)
+	for (BlockNumber block = HNSW_FIRST_BLOCK; block < nblocks; block++)
 	{
 		Buffer		buffer;
 		Page		page;
@@ -335,52 +335,78 @@ repair_pass(Vacuum *vacuum)
 
 /* ---- third pass: routing and free rows ---- */
 
-/* Take dead rows out of the routing pages; returns how many are left. */
+/* Take dead rows out of routing entries; returns how many are left. */
+static uint32
+clean_entries(const Vacuum *vacuum, char *entries, uint32 count)
+{
+	Size		entry = HNSW_ROUTING_ENTRY(&vacuum->meta);
+	uint32		left = 0;
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		uint32		number;
+
+		memcpy(&number, entries + i * entry, sizeof(number));
+		if (is_dead(vacuum, number))
+			continue;
+		memmove(entries + left * entry, entries + i * entry, entry);
+		left++;
+	}
+	return left;
+}
+
+/* So many routing entries are gone: in the same WAL record as they. */
+static void
+count_routing(HnswMeta *meta, uint32 gone)
+{
+	meta->routing_count -= gone;
+	meta->routing_version++;
+}
+
+/* Take dead rows out of the metapage and the routing pages; returns how many are left. */
 static uint32
 clean_routing(Vacuum *vacuum)
 {
-	Buffer		meta_buffer = ReadBuffer(vacuum->index, HNSW_META_BLOCK);
-	Size		entry = sizeof(uint32) + vacuum->meta.code_size;
+	Relation	index = vacuum->index;
+	Buffer		meta_buffer = ReadBuffer(index, HNSW_META_BLOCK);
+	GenericXLogState *xlog = GenericXLogStart(index);
 	HnswChain	chain = {0};
+	HnswMeta   *meta;
 	BlockNumber block;
-	uint32		count;
+	uint32		left;
 
 	LockBuffer(meta_buffer, BUFFER_LOCK_EXCLUSIVE);
-	block = HnswPageMeta(BufferGetPage(meta_buffer))->routing_block;
-	count = HnswPageMeta(BufferGetPage(meta_buffer))->routing_count;
+	meta = HnswPageMeta(GenericXLogRegisterBuffer(xlog, meta_buffer, 0));
+	if (meta->routing_here > hnsw_routing_room(meta))
+		hnsw_page_corrupted(index, HNSW_META_BLOCK);
+	left = clean_entries(vacuum, HnswRoutingHere(meta), meta->routing_here);
+	block = meta->routing_block;
+	if (left < meta->routing_here)
+	{
+		count_routing(meta, meta->routing_here - left);
+		meta->routing_here = left;
+		GenericXLogFinish(xlog);
+	}
+	else
+		GenericXLogAbort(xlog);
+
 	while (BlockNumberIsValid(block))
 	{
-		Buffer		buffer = ReadBuffer(vacuum->index, block);
-		GenericXLogState *xlog = GenericXLogStart(vacuum->index);
+		Buffer		buffer = ReadBuffer(index, block);
 		HnswRouting *routing;
-		char	   *entries;
-		uint32		left = 0;
 
+		xlog = GenericXLogStart(index);
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		hnsw_page_check(vacuum->index, buffer, HNSW_PAGE_ROUTING);
+		hnsw_page_check(index, buffer, HNSW_PAGE_ROUTING);
 		routing = HnswPageRouting(GenericXLogRegisterBuffer(xlog, buffer, 0));
-		if (routing->count > (HNSW_PAGE_ROOM - sizeof(HnswRouting)) / entry ||
-			!hnsw_chain_step(&chain, block))
-			hnsw_page_corrupted(vacuum->index, block);
-		entries = (char *) (routing + 1);
+		if (routing->count > HNSW_ROUTING_ROOM(&vacuum->meta) || !hnsw_chain_step(&chain, block))
+			hnsw_page_corrupted(index, block);
+		left = clean_entries(vacuum, (char *) (routing + 1), routing->count);
 		block = routing->next;
-		for (uint32 i = 0; i < routing->count; i++)
-		{
-			uint32		number;
-
-			memcpy(&number, entries + i * entry, sizeof(number));
-			if (is_dead(vacuum, number))
-				continue;
-			memmove(entries + left * entry, entries + i * entry, entry);
-			left++;
-		}
 		if (left < routing->count)
 		{
-			HnswMeta   *meta = HnswPageMeta(GenericXLogRegisterBuffer(xlog, meta_buffer, 0));
-
-			count -= routing->count - left;
-			meta->routing_count = count;
-			meta->routing_version++;
+			count_routing(HnswPageMeta(GenericXLogRegisterBuffer(xlog, meta_buffer, 0)),
+						  routing->count - left);
 			routing->count = left;
 			GenericXLogFinish(xlog);
 		}
@@ -388,8 +414,9 @@ clean_routing(Vacuum *vacuum)
 			GenericXLogAbort(xlog);
 		UnlockReleaseBuffer(buffer);
 	}
+	left = HnswPageMeta(BufferGetPage(meta_buffer))->routing_count;
 	UnlockReleaseBuffer(meta_buffer);
-	return count;
+	return left;
 }
 
 /* Make a row a routing row if more are wanted, or always. */
@@ -416,7 +443,7 @@ free_pass(Vacuum *vacuum)
 	const HnswMeta *meta = &vacuum->meta;
 	BlockNumber nblocks = RelationGetNumberOfBlocks(vacuum->index);
 
-	for (BlockNumber block = HNSW_MEAN_BLOCK; block < nblocks; block++)
+	for (BlockNumber block = HNSW_FIRST_BLOCK; block < nblocks; block++)
 	{
 		Buffer		buffer;
 		Page		page;
@@ -481,7 +508,7 @@ reach_pass(Vacuum *vacuum)
 	uint8	   *reached = hnsw_reach(vacuum->index, &n);
 	HnswRead   *read = &vacuum->insert->search.read;
 
-	for (BlockNumber block = HNSW_MEAN_BLOCK; block < n / vacuum->meta.rows_per_page; block++)
+	for (BlockNumber block = HNSW_FIRST_BLOCK; block < n / vacuum->meta.rows_per_page; block++)
 		for (int i = 0; i < vacuum->meta.rows_per_page; i++)
 		{
 			uint32		number = block * vacuum->meta.rows_per_page + i;
@@ -562,7 +589,8 @@ hnsw_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		repair_pass(&vacuum);
 		routing = clean_routing(&vacuum);
 		if (routing < vacuum.meta.routing_count)
-			vacuum.routing_stride = Max(stats->num_index_tuples / HNSW_MAX_ROUTING, 1);
+			vacuum.routing_stride = Max(stats->num_index_tuples /
+										hnsw_routing_limit(&vacuum.meta), 1);
 		free_pass(&vacuum);
 		reach_pass(&vacuum);
 	}

@@ -22,9 +22,6 @@
 #define PROBES 24
 #define PROBES_MAX 128
 
-/* Entries at most, beside those that reachability needs. */
-#define ENTRIES_MAX 1024
-
 /* Candidates at most. */
 #define CANDIDATES_MAX 512
 

@@ -339,8 +339,8 @@ bool
 graph_reach(VdistGraph *graph)
 {
 	uint32_t	n = graph->n;
-	uint32_t	step = (graph->ncells + ENTRIES_MAX - 1) / ENTRIES_MAX;
-	uint32_t	capacity = ENTRIES_MAX;
+	uint32_t	capacity = (uint32_t) graph->params.entries;
+	uint32_t	step = (graph->ncells + capacity - 1) / capacity;
 	Walk		w;
 	uint8_t    *gave = graph_alloc(graph, n, 1);
 	bool		ok;

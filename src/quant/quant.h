@@ -192,6 +192,7 @@ typedef struct VdistGraphParams
 	int			dim;
 	int			slots;			/* neighbors a row has room for, at most 255 */
 	int			ef_construction;	/* twice as many nearest rows are candidates for the slots */
+	int			entries;		/* at most, beside those that reachability needs */
 	int			threads;		/* including the caller's */
 	size_t		budget;			/* bytes of memory; rows that do not fit go to the files */
 	const float *mean;			/* dim floats, as for codes; copied */

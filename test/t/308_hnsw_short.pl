@@ -16,14 +16,14 @@ $node->init;
 $node->append_conf('postgresql.conf', "max_parallel_maintenance_workers = 1\njit = off\n");
 $node->start;
 
-# Sums of a few of 40 vectors, of which each has another length: what real vectors have in common is that
+# Sums of a few of 30 vectors, of which each has another length: what real vectors have in common is that
 # a few directions have most of the variance.
 $node->safe_psql(
 	'postgres', qq{
 	CREATE EXTENSION vdist;
 	SELECT setseed(0.25);
 	CREATE TABLE basis AS SELECT k, array_agg((random() - 0.5) / sqrt(k))::real[]::vector($dims) AS v
-	  FROM generate_series(1, 40) k, generate_series(1, $dims) j GROUP BY k ORDER BY k;
+	  FROM generate_series(1, 30) k, generate_series(1, $dims) j GROUP BY k ORDER BY k;
 	CREATE FUNCTION vectors(n int, seed float8) RETURNS SETOF vector LANGUAGE plpgsql AS \$\$
 	BEGIN
 		PERFORM setseed(seed);

@@ -154,6 +154,7 @@ build(Setup *setup, int n, int dim, const float *x, VdistGraph **graph)
 	params.metric = setup->metric;
 	params.dim = dim;
 	params.slots = SLOTS;
+	params.entries = 1024;
 	params.ef_construction = 40;
 	params.threads = setup->threads;
 	params.budget = setup->budget;
@@ -547,6 +548,7 @@ test_cancel(void)
 
 		params.dim = 20;
 		params.slots = SLOTS;
+		params.entries = 1024;
 		params.ef_construction = 40;
 		params.threads = 2;
 		params.budget = setup.budget;

@@ -1,0 +1,186 @@
+# 310_hnsw_size: what an index has beside its rows: nothing but the metapage where vectors are large. Means that the
+# metapage cannot hold; indexes of older formats, which have all of it on pages of their own.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../perl";
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+# With checksums, which are the default since PostgreSQL 18, it is PostgreSQL that finds a changed page.
+$node->init(no_data_checksums => 1);
+$node->append_conf('postgresql.conf', "max_parallel_maintenance_workers = 1\njit = off\nautovacuum = off\n");
+$node->start;
+
+# Rows in $crowds crowds about places along a few directions, all of them $off away from zero.
+$node->safe_psql(
+	'postgres', q{
+	CREATE EXTENSION vdist;
+	CREATE FUNCTION vectors(n int, dim int, crowds int, off float8, seed float8) RETURNS SETOF vector LANGUAGE plpgsql AS $$
+	DECLARE
+		middles vector[];
+		directions vector[];
+		x vector;
+	BEGIN
+		PERFORM setseed(0.25);
+		FOR i IN 1 .. 30 LOOP
+			directions[i] := (SELECT array_agg((random() - 0.5) / sqrt(i)) FROM generate_series(1, dim))::real[]::vector;
+		END LOOP;
+		FOR i IN 1 .. crowds LOOP
+			middles[i] := (SELECT array_agg(off + (random() - 0.5) * CASE crowds WHEN 1 THEN 0.1 ELSE 200 END)
+			  FROM generate_series(1, dim))::real[]::vector;
+		END LOOP;
+		PERFORM setseed(seed);
+		FOR i IN 1 .. n LOOP
+			x := middles[i % crowds + 1];
+			FOR j IN 1 .. 30 LOOP
+				x := x + directions[j] * array_fill(random() - 0.5, ARRAY[dim])::real[]::vector;
+			END LOOP;
+			RETURN NEXT x;
+		END LOOP;
+	END $$});
+
+sub make
+{
+	my ($name, $rows, $dim, $crowds, $off, $options) = @_;
+	$node->safe_psql(
+		'postgres', qq{
+		CREATE TABLE $name (id int GENERATED ALWAYS AS IDENTITY, embedding vector($dim));
+		INSERT INTO $name (embedding) SELECT * FROM vectors($rows, $dim, $crowds, $off, 0.5);
+		CREATE TABLE ${name}_query AS SELECT * FROM vectors(50, $dim, $crowds, $off, 0.75) embedding;
+		CREATE INDEX ${name}_index ON $name USING vdist_hnsw (embedding vector_l2_ops) $options});
+	return;
+}
+
+sub info { return $node->safe_psql('postgres', "SELECT $_[1] FROM vdist.index_info('$_[0]_index')") }
+
+sub recall
+{
+	return $node->safe_psql('postgres',
+		"SELECT vdist.recall('$_[0]_index', (SELECT array_agg(embedding) FROM $_[0]_query), 10)");
+}
+
+sub sound
+{
+	my ($name, $what) = @_;
+	is($node->safe_psql('postgres', "SELECT * FROM vdist.index_check('${name}_index', true)"), '', "$name: $what");
+	return;
+}
+
+# ---- large vectors: pages of rows, and the metapage ----
+foreach ([ 640, 3400, 2 ], [ 768, 2801, 2 ], [ 1536, 1500, 1 ])
+{
+	my ($dim, $rows, $per_page) = @$_;
+	my $name = "large$dim";
+	make($name, $rows, $dim, 1, 0, "WITH (quantization = '1')");
+	is(info($name, 'rows, rows_per_page'), "$rows|$per_page", "$name: rows a page");
+	is(info($name, 'pages'), int(($rows + $per_page - 1) / $per_page) + 1, "$name: pages of rows and one more");
+	cmp_ok(info($name, 'routing'), '>=', 8, "$name: searches have where to begin");
+	cmp_ok(recall($name), '>=', 0.95, "$name: recall");
+	sound($name, 'a sound index');
+}
+
+# rows go and others come: what the metapage has of them changes; a crash loses nothing of that
+my $before = info('large768', 'routing');
+$node->safe_psql('postgres', 'DELETE FROM large768 WHERE id % 2 = 0; VACUUM large768');
+sound('large768', 'after VACUUM');
+$node->safe_psql('postgres', 'INSERT INTO large768 (embedding) SELECT * FROM vectors(1500, 768, 1, 0, 0.1)');
+my $pages = info('large768', 'pages');
+$node->stop('immediate');
+$node->start;
+sound('large768', 'after inserts and a crash');
+cmp_ok(info('large768', 'routing'), '>=', $before / 2, 'large768: searches have where to begin');
+cmp_ok(recall('large768'), '>=', 0.95, 'large768: recall');
+cmp_ok($pages, '<=', 1600, 'large768: no page for where searches begin');
+
+# grown from nothing, row by row
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE grown (id int GENERATED ALWAYS AS IDENTITY, embedding vector(768));
+	CREATE INDEX grown_index ON grown USING vdist_hnsw (embedding vector_l2_ops) WITH (quantization = '1');
+	INSERT INTO grown (embedding) SELECT embedding FROM large768;
+	CREATE TABLE grown_query AS SELECT * FROM large768_query});
+sound('grown', 'a sound index');
+cmp_ok(recall('grown'), '>=', 0.95, 'grown: recall');
+
+# ---- a mean far from zero, which halves would move; the older formats ----
+my @far = (
+	[ 'plain', 2500, 64, 1, 30000, "WITH (quantization = '8')", 1, 'centres', '1' ],
+	[ 'crowds', 3000, 12, 20, 30000, '', 2, 'centres > 1', 't' ],
+	[ 'short', 3300, 700, 1, 3000, '', 3, 'code_dims < 700', 't' ]);
+foreach (@far)
+{
+	my ($name, $rows, $dim, $crowds, $off, $options, $version, $what, $is) = @$_;
+	make($name, $rows, $dim, $crowds, $off, $options);
+	is(info($name, $what), $is, "$name: of the kind that is wanted");
+	cmp_ok(recall($name), '>=', 0.95, "$name: recall far from zero");
+	sound($name, 'a sound index far from zero');
+}
+
+sub order
+{
+	return $node->safe_psql('postgres', "SET enable_seqscan = off; SELECT array_agg(id) FROM (SELECT id FROM $_[0] "
+	  . "ORDER BY embedding <-> (SELECT embedding FROM $_[0]_query LIMIT 1) LIMIT 50) near");
+}
+
+sub crc32c
+{
+	my ($crc, $bytes) = (0xFFFFFFFF, @_);
+	foreach my $byte (unpack 'C*', $bytes)
+	{
+		$crc ^= $byte;
+		$crc = $crc & 1 ? $crc >> 1 ^ 0x82F63B78 : $crc >> 1 foreach 1 .. 8;
+	}
+	return $crc ^ 0xFFFFFFFF;
+}
+
+# Until version 4 the metapage had constants alone: the mean was on block 1, routing rows on pages of their own.
+sub make_old
+{
+	my ($path, $version) = @_;
+	open my $file, '+<:raw', $path or die $!;
+	local $/;
+	my $bytes = <$file>;
+	my ($code_size) = unpack 'L', substr $bytes, 24 + 32, 4;
+	my ($mean_block, $crc, $here) = unpack 'LLL', substr $bytes, 24 + 68, 12;
+	die "the mean is at block $mean_block" if $mean_block != 1;
+	my $page = substr $bytes, 0, 8192;
+	substr $page, 24, 8160, pack 'LLa8152', unpack('L', substr $bytes, 24 + 44, 4), $here,
+	  substr $bytes, 24 + 80, $here * (4 + $code_size);
+	substr $page, 8188, 2, pack 'S', 3;
+	substr $bytes, 24 + 4, 4, pack 'L', $version;
+	substr $bytes, 24 + 40, 8, pack 'LL', crc32c(substr $bytes, 24, 40), length($bytes) / 8192;
+	substr $bytes, 24 + 68, 8160 - 68, "\0" x (8160 - 68);
+	seek $file, 0, 0;
+	print $file $bytes, $page;
+	close $file or die $!;
+	return;
+}
+
+my %order = map { ($_->[0] => order($_->[0])) } @far;
+my %path = map { ($_->[0] => $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$_->[0]_index')")) } @far;
+$node->stop;
+make_old($path{ $_->[0] }, $_->[6]) foreach @far;
+$node->start;
+foreach (@far)
+{
+	my ($name, $rows, $dim, $crowds, $off, $options, $version, $what, $is) = @$_;
+	is(info($name, $what), $is, "$name: version $version is read");
+	is(order($name), $order{$name}, "$name: the same rows in the same order");
+	sound($name, "a sound index of version $version");
+	$node->safe_psql(
+		'postgres', qq{
+		INSERT INTO $name (embedding) SELECT * FROM vectors(100, $dim, $crowds, $off, 0.6);
+		DELETE FROM $name WHERE id % 3 = 0;
+		VACUUM $name;
+		INSERT INTO $name (embedding) SELECT * FROM vectors(200, $dim, $crowds, $off, 0.7)});
+	sound($name, "version $version after changes");
+	cmp_ok(recall($name), '>=', 0.95, "$name: recall after changes");
+}
+
+$node->stop;
+done_testing();
