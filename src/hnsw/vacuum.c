@@ -65,9 +65,12 @@ set_dead(Vacuum *vacuum, uint32 number)
 	vacuum->dead[number / 8] |= 1 << number % 8;
 }
 
+/* Once for all rows of a chain, as far as they follow each other. */
 static void
 add_owner(Vacuum *vacuum, uint32 number)
 {
+	if (vacuum->nowners > 0 && vacuum->owners[vacuum->nowners - 1] == number)
+		return;
 	if (vacuum->nowners == vacuum->owners_size)
 	{
 		vacuum->owners_size *= 2;
@@ -222,14 +225,14 @@ remove_pass(Vacuum *vacuum)
 	}
 }
 
-/* Heap rows left in a chain. */
-static int64
-count_chain(Vacuum *vacuum, HnswRead *read, uint32 owner, uint32 more)
+/* Is there a heap row left in a chain? */
+static bool
+chain_has_rows(Vacuum *vacuum, HnswRead *read, uint32 owner, uint32 more)
 {
 	HnswChain	chain = {0};
-	int64		n = 0;
+	bool		found = false;
 
-	while (more != HNSW_NO_ROW)
+	while (!found && more != HNSW_NO_ROW)
 	{
 		const HnswTids *tids = (const HnswTids *)
 		hnsw_read(read, vacuum->index, &vacuum->meta, more);
@@ -239,12 +242,12 @@ count_chain(Vacuum *vacuum, HnswRead *read, uint32 owner, uint32 more)
 		more = HNSW_NO_ROW;
 		if (tids->state == HNSW_ROW_TIDS && tids->owner == owner)
 		{
-			n += tids->count;
+			found = tids->count > 0;
 			more = tids->more;
 		}
 		hnsw_read_unlock(read);
 	}
-	return n;
+	return found;
 }
 
 /*
@@ -267,15 +270,14 @@ chain_pass(Vacuum *vacuum)
 		if (HnswRowStateOf(write.row) == HNSW_ROW_LIVE && write.row->more != HNSW_NO_ROW)
 		{
 			uint32		more = write.row->more;
-			int			n = write.row->ntids;
+			bool		live = write.row->ntids > 0;
 
 			hnsw_write_abort(&write);
-			if (n == 0)
-				n = count_chain(vacuum, &read, number, more) > 0 ? 1 : 0;
+			live = live || chain_has_rows(vacuum, &read, number, more);
 			hnsw_read_end(&read);
 			hnsw_write_begin(&write, vacuum->index, &vacuum->meta, number);
 			write.row->state |= HNSW_ROW_ROOM;
-			if (n == 0)
+			if (!live)
 			{
 				write.row->state = HNSW_ROW_DEAD;
 				set_dead(vacuum, number);
