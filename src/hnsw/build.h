@@ -163,8 +163,11 @@ hnsw_graph_entries(int limit)
 	return limit < HNSW_MAX_ROUTING ? limit - limit / 4 : limit;
 }
 
-/* The positions of routing rows, ascending, when the graph's rows are on pages from number `first` on. */
-extern uint32 *hnsw_choose_routing(HnswBuild *build, uint32 first, int *count);
+/*
+ * The positions of routing rows, ascending, when the graph's rows are on pages from number `first` on;
+ * *sorted becomes HnswMeta's.
+ */
+extern uint32 *hnsw_choose_routing(HnswBuild *build, uint32 first, int *count, uint32 *sorted);
 
 /* ---- pages.c ---- */
 

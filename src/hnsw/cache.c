@@ -119,7 +119,6 @@ hnsw_cache(Relation index)
 	Size		hints;
 	Size		heap_hints;
 	Size		nhints;
-	uint64		nrows;
 	Size		heap_nhints = 1024;
 	float	   *old = NULL;
 
@@ -135,7 +134,6 @@ hnsw_cache(Relation index)
 	hnsw_meta_check(index, head);
 	meta = *head;
 	nhints = RelationGetNumberOfBlocks(index);
-	nrows = (uint64) nhints / meta.span * meta.rows_per_page;
 	if (meta.routing_count > (uint64) nhints * meta.rows_per_page)
 		hnsw_page_corrupted(index, HNSW_META_BLOCK);
 	centres_size = sizeof(float) * HNSW_CENTRE_FLOATS(meta.dim) * (Size) meta.ncentres;
@@ -191,7 +189,7 @@ hnsw_cache(Relation index)
 		read_floats(index, meta.centre_block, centres_size / sizeof(float), cache->centres);
 	cache->nrouting = read_routing(index, head, cache->routing, cache->routing_codes);
 	pfree(head);
-	cache->rank_all = hnsw_rank_all(cache->nrouting, nrows);
+	cache->rank_all = hnsw_rank_all(cache->nrouting, meta.routing_sorted);
 	if (!HnswIsFlat(&meta))
 		hnsw_codes_init(&cache->codes, &meta, cache->mean, cache->centres);
 	index->rd_amcache = cache;

@@ -17,14 +17,12 @@
 /* Of the routing rows, that many nearest begin the walk. */
 #define ENTRIES 8
 
-/*
- * Routing rows that follow each other are near each other, as far as a build wrote them: of many, one
- * in ROUTING_STEP is ranked first, then those around the nearest. But all are where there are more than a build
- * has without need, one for ROUTING_ROWS rows: they lie in crowds (routing.c), or inserts made them, in any order.
- */
+/* Of many routing rows in order, one in ROUTING_STEP is ranked first, then those around the nearest. */
 #define ROUTING_STEP 8
 #define ROUTING_ALL 128
-#define ROUTING_ROWS 64
+
+/* They are not in order any more when more than one for so many of them came later. */
+#define ROUTING_LATER 8
 
 /*
  * Insert into the sorted pool, which holds at most ef; returns the position, or -1 if already there. The
@@ -80,12 +78,16 @@ pick_new(HnswSearch *search, const HnswRow *row)
 	return n;
 }
 
-/* Must all of so many routing rows of an index of so many rows be ranked? */
+/*
+ * Must all routing rows be ranked? Not where so many are as a build wrote them, in the order of the rows, in
+ * which neighbors follow each other, and where the build saw that searches find as much from one in
+ * ROUTING_STEP (routing.c): between crowds, those around the nearest may be far from it. Inserts and vacuum
+ * put others anywhere between them.
+ */
 bool
-hnsw_rank_all(int nrouting, uint64 rows)
+hnsw_rank_all(int nrouting, uint32 sorted)
 {
-	return nrouting <= ROUTING_ALL || nrouting > HNSW_MAX_ROUTING ||
-		nrouting > rows / ROUTING_ROWS;
+	return nrouting <= ROUTING_ALL || nrouting > sorted + sorted / ROUTING_LATER;
 }
 
 /* Allocate, once for many searches, in the current memory context. */

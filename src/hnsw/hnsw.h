@@ -99,6 +99,7 @@ typedef struct HnswMeta
 	uint32		mean_block;		/* where it begins; InvalidBlockNumber: behind this, as halves */
 	pg_crc32c	crc_mean;		/* of the block's number, and of the mean if it is here */
 	uint32		routing_here;	/* routing rows on this page, behind all that */
+	uint32		routing_sorted; /* see hnsw_rank_all */
 } HnswMeta;
 
 /* Has the index no graph yet? Then a row's own code is the vector itself. */
@@ -512,7 +513,7 @@ extern bool hnsw_flat_insert(HnswInsert *insert, ItemPointer tid, bool grow);
 
 extern void hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int ef,
 							 HnswVisit visit, void *visit_arg);
-extern bool hnsw_rank_all(int nrouting, uint64 rows);
+extern bool hnsw_rank_all(int nrouting, uint32 sorted);
 extern void hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x);
 extern void hnsw_search_ask(HnswSearch *search, uint32 number);
 extern void hnsw_search_run(HnswSearch *search);

@@ -412,7 +412,7 @@ write_routing(Writer *writer)
 	HnswBuild  *build = writer->build;
 	HnswMeta   *head = writer->head;
 	int			n;
-	uint32	   *positions = hnsw_choose_routing(build, writer->first, &n);
+	uint32	   *positions = hnsw_choose_routing(build, writer->first, &n, &head->routing_sorted);
 	int			room = HNSW_ROUTING_ROOM(head);
 
 	head->routing_count = n;

@@ -18,6 +18,9 @@
 /* The pool of a trial search. */
 #define TRIAL_EF 10
 
+/* Ranking one routing row in several, which saves the time of some hops, may miss that many more. */
+#define MISSED_MORE 0.02
+
 /* Rows that are searched for to see whether there is need: one in so many, and about how many at most. */
 #define TRIAL_STEP 32
 #define TRIAL_ROWS 400
@@ -110,7 +113,6 @@ add_routing(Trial *trial, uint32 position)
 	memcpy(cache->routing_codes + cache->nrouting * code_size,
 		   hnsw_spool_get(trial->build->codes, position), code_size);
 	cache->nrouting++;
-	cache->rank_all = hnsw_rank_all(cache->nrouting, trial->build->n);
 }
 
 /*
@@ -133,6 +135,7 @@ begin_trial(Trial *trial, HnswBuild *build, uint32 first, const uint32 *position
 	trial->size = n + 64;
 	trial->positions = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * trial->size);
 	cache->meta = *meta;
+	cache->rank_all = true;
 	cache->routing = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * trial->size);
 	cache->routing_codes = MemoryContextAllocHuge(CurrentMemoryContext,
 												  meta->code_size * (Size) trial->size);
@@ -278,8 +281,8 @@ add_far(Trial *trial, int limit)
 	trial->search.ef = TRIAL_EF;
 }
 
-/* More routing rows, if there is need and if they help; returns how many there are. */
-static int
+/* More routing rows, if there is need and if they help; returns the share of the rows that is not found. */
+static double
 add_needed(Trial *trial)
 {
 	int			n = trial->cache->nrouting;
@@ -289,21 +292,24 @@ add_needed(Trial *trial)
 
 	elog(DEBUG1, "%.3f of the rows are not found from %d routing rows", share, n);
 	if (share <= MISSED_SHARE)
-		return n;
+		return share;
 	before = missed_share(trial, true);
 	add_missed(trial, 0, true);
 	after = missed_share(trial, true);
 	elog(DEBUG1, "%.3f of some, and %.3f with %d more routing rows", before, after,
 		 trial->cache->nrouting - n);
 	if (after > before * HELPFUL)
-		return n;
+	{
+		trial->cache->nrouting = n;
+		return share;
+	}
 	for (int round = 0; round < ADD_ROUNDS && share > MISSED_SHARE / 2; round++)
 	{
 		add_missed(trial, round * (ADD_STEP / 4 + 1), false);
 		share = missed_share(trial, false);
 		elog(DEBUG1, "%.3f with %d routing rows", share, trial->cache->nrouting);
 	}
-	return trial->cache->nrouting;
+	return share;
 }
 
 static int
@@ -316,10 +322,32 @@ compare_positions(const void *a, const void *b)
 }
 
 /*
+ * Put the routing rows in order. May searches then rank one in several of them, where they missed a share by
+ * ranking all?
+ */
+static bool
+sort_routing(Trial *trial, double share)
+{
+	int			n = trial->cache->nrouting;
+	double		missed;
+
+	qsort(trial->positions, n, sizeof(uint32), compare_positions);
+	if (trial->search.queries != NULL || hnsw_rank_all(n, n))
+		return true;
+	trial->cache->nrouting = 0;
+	for (int i = 0; i < n; i++)
+		add_routing(trial, trial->positions[i]);
+	trial->cache->rank_all = false;
+	missed = missed_share(trial, false);
+	elog(DEBUG1, "%.3f of the rows are not found when not all routing rows are ranked", missed);
+	return missed <= share + MISSED_MORE;
+}
+
+/*
  * The positions of the rows that become routing rows. Of the graph all is on pages but these.
  */
 uint32 *
-hnsw_choose_routing(HnswBuild *build, uint32 first, int *count)
+hnsw_choose_routing(HnswBuild *build, uint32 first, int *count, uint32 *sorted)
 {
 	Trial		trial;
 	uint32	   *positions;
@@ -329,12 +357,15 @@ hnsw_choose_routing(HnswBuild *build, uint32 first, int *count)
 	PG_TRY();
 	{
 		int			limit = hnsw_routing_limit(&build->meta);
+		double		share;
 
 		if (limit < HNSW_MAX_ROUTING)
 			add_far(&trial, limit);
 		elog(DEBUG1, "%d routing rows of the graph, %d with those far off", n,
 			 trial.cache->nrouting);
-		n = add_needed(&trial);
+		share = add_needed(&trial);
+		n = trial.cache->nrouting;
+		*sorted = sort_routing(&trial, share) ? n : 0;
 	}
 	PG_FINALLY();
 	{
@@ -342,6 +373,5 @@ hnsw_choose_routing(HnswBuild *build, uint32 first, int *count)
 	}
 	PG_END_TRY();
 	*count = n;
-	qsort(trial.positions, n, sizeof(uint32), compare_positions);
 	return trial.positions;
 }

@@ -362,6 +362,7 @@ static void
 count_routing(HnswMeta *meta, uint32 gone)
 {
 	meta->routing_count -= gone;
+	meta->routing_sorted -= Min(meta->routing_sorted, gone);
 	meta->routing_version++;
 }
 
