@@ -22,6 +22,9 @@
 /* Rows that most queries ask for. */
 #define USUAL_LIMIT 10
 
+/* Room in the lists of hits and results to begin with. */
+#define LIST_SIZE 128
+
 /* ---- heap of results ---- */
 
 static inline bool
@@ -279,6 +282,26 @@ drop_results(HnswScan *so)
 	so->nresults = 0;
 }
 
+/* What a long search needed would count as the memory of the next one, and cut that short. */
+static void
+shorten_lists(HnswScan *so)
+{
+	if (so->hits_size > LIST_SIZE)
+	{
+		so->hits_size = LIST_SIZE;
+		so->hits = repalloc_huge(so->hits, sizeof(HnswHit) * so->hits_size);
+	}
+	if (so->results_size > LIST_SIZE)
+	{
+		so->results_size = LIST_SIZE;
+		so->results = repalloc_huge(so->results, sizeof(HnswResult) * so->results_size);
+	}
+	if (so->late != NULL)
+		pfree(so->late);
+	so->late = NULL;
+	so->late_size = 0;
+}
+
 void
 hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
 {
@@ -288,6 +311,7 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	so->phase = HNSW_SCAN_START;
 	so->nhits = 0;
 	drop_results(so);
+	shorten_lists(so);
 	so->nreturned = 0;
 	so->nlate = 0;
 	so->last = -get_float8_infinity();
@@ -318,9 +342,9 @@ prepare(IndexScanDesc scan, const HnswCache *cache)
 	if (so->prepared == NULL)
 	{
 		so->prepared = palloc(sizeof(float) * cache->meta.dim);
-		so->hits_size = 128;
+		so->hits_size = LIST_SIZE;
 		so->hits = palloc(sizeof(HnswHit) * so->hits_size);
-		so->results_size = 128;
+		so->results_size = LIST_SIZE;
 		so->results = palloc(sizeof(HnswResult) * so->results_size);
 	}
 	if (so->search.index == NULL || so->search.ef != ef ||

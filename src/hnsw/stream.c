@@ -165,16 +165,12 @@ hnsw_stream_begin(HnswScan *so)
 	so->phase = HNSW_SCAN_STREAM;
 }
 
-/*
- * Of lists that outlive a search only what is in them counts: they are as long as the longest search of the
- * scan needed, and a later one must not be cut short for that.
- */
 static Size
 memory_used(const HnswScan *so)
 {
 	return MemoryContextMemAllocated(so->stream_context, false) +
-		sizeof(HnswHit) * (Size) so->nhits +
-		sizeof(HnswResult) * (Size) (so->nresults + so->nlate);
+		sizeof(HnswHit) * (Size) so->hits_size +
+		sizeof(HnswResult) * (Size) (so->results_size + so->late_size);
 }
 
 /* Expand one row more; false when there is none, or no memory for it. */
