@@ -18,11 +18,17 @@
 #define PROJECTED_SLOTS(m) (3 * (m) / 2)
 
 /*
+ * What is left of 2 m slots where that makes room for one row more: on a page that would have FEW_ROWS of them
+ * or less it is a quarter of the size or more.
+ */
+#define FEWER_SLOTS(m) (2 * (m) - (m) / 4)
+#define FEW_ROWS 3
+
+/*
  * Short codes: 1 bit of the first components alone, as many as leave seven eighths of the slots. With own
  * codes of 8 bits they must be so many per cent of all, else with 6 bits, which costs more reading of exact
  * vectors.
  */
-#define SHORT_SLOTS(m) (2 * (m) - (m) / 4)
 #define SHORT_PERCENT_8 40
 #define SHORT_PERCENT_6 33
 #define SHORT_VECTORS 2
@@ -62,7 +68,7 @@ choose_short(HnswMeta *meta)
 
 	vdist_quant_init(&quant, vdist_metric_quant((VdistMetric) meta->metric), meta->dim, 1, NULL, 0);
 	meta->code_size = 0;
-	meta->slots = SHORT_SLOTS(meta->m);
+	meta->slots = FEWER_SLOTS(meta->m);
 	for (meta->own_bits = 8; meta->own_bits >= 6; meta->own_bits -= 2)
 	{
 		int			room;
@@ -102,6 +108,26 @@ hnsw_short_code(const VdistIndexMetric *metric, int m)
 	return choose_short(&meta);
 }
 
+/* Of few rows a page would have, make one more fit, with fewer slots or, if need be, own codes of 6 bits. */
+static void
+fit_one_more(HnswMeta *meta)
+{
+	int			rows = HNSW_PAGE_ROOM / TYPEALIGN(4, row_size(meta, meta->own_bits, meta->slots)) + 1;
+	int			slots = FEWER_SLOTS(meta->m);
+	int			least = meta->metric == VDIST_METRIC_L1 ? 8 : 6;
+
+	if (rows > FEW_ROWS + 1)
+		return;
+	for (int own_bits = 8; own_bits >= least; own_bits -= 2)
+	{
+		if (TYPEALIGN(4, row_size(meta, own_bits, slots)) * rows > HNSW_PAGE_ROOM)
+			continue;
+		meta->own_bits = own_bits;
+		meta->slots = slots;
+		return;
+	}
+}
+
 /*
  * Fill in a metapage's sizes. Where 6 bits instead of 8 make room for one more row on a page, own codes
  * get them, unless leaving out one slot in 16 does so, too: own codes of 8 bits save reading exact
@@ -137,6 +163,8 @@ hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_constr
 			meta->slots = 2 * m;
 		}
 	}
+	if (coded == 0 && !metric->projected)
+		fit_one_more(meta);
 	size = row_size(meta, meta->own_bits, meta->slots);
 	meta->rows_per_page = Max(HNSW_PAGE_ROOM / TYPEALIGN(4, size), 1);
 	meta->span = (size + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM;
@@ -219,9 +247,9 @@ hnsw_routing_room(const HnswMeta *meta)
 }
 
 /*
- * How many routing rows there are at most, without need. Where two rows take a page, or one does, and are no
- * smaller than their vectors, it is as many as fit on the metapage: fewer cost a search a hop or two,
- * pages of their own make the index larger than one of vectors.
+ * How many routing rows there are at most, without need. Where about as many rows fit on a page as vectors
+ * would, it is as many as fit on the metapage: fewer cost a search a hop or two, pages of their own make the
+ * index larger than one of vectors.
  */
 int
 hnsw_routing_limit(const HnswMeta *meta)
@@ -229,7 +257,8 @@ hnsw_routing_limit(const HnswMeta *meta)
 	int			room = hnsw_routing_room(meta);
 	int			vectors = HNSW_PAGE_ROOM / (sizeof(float) * meta->dim);
 
-	if (room >= HNSW_MIN_ROUTING && meta->span == 1 && meta->rows_per_page <= Min(vectors, 2))
+	if (room >= HNSW_MIN_ROUTING && meta->span == 1 && meta->rows_per_page <= vectors &&
+		vectors <= meta->rows_per_page + 2)
 		return Min(room, HNSW_MAX_ROUTING);
 	return HNSW_MAX_ROUTING;
 }

@@ -84,6 +84,19 @@ foreach ([ 640, 3400, 2 ], [ 768, 2801, 2 ], [ 1536, 1500, 1 ])
 	sound($name, 'a sound index');
 }
 
+# fewer slots where that puts another row on a page of few
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE few200 (embedding vector(200));
+	INSERT INTO few200 SELECT * FROM vectors(2100, 200, 1, 0, 0.5);
+	CREATE INDEX few200_index ON few200 USING vdist_hnsw (embedding) WITH (quantization = '2');
+	CREATE TABLE few512 (embedding vector(512));
+	INSERT INTO few512 SELECT * FROM vectors(2100, 512, 1, 0, 0.5);
+	CREATE INDEX few512_index ON few512 USING vdist_hnsw (embedding vector_l1_ops) WITH (quantization = '1')});
+is(info('few200', 'rows_per_page, slots'), '4|30', 'four rows of 200 dimensions a page');
+is(info('few512', 'rows_per_page, slots'), '3|30', 'three rows of 512 dimensions a page');
+sound($_, 'a sound index') foreach 'few200', 'few512';
+
 # rows go and others come: what the metapage has of them changes; a crash loses nothing of that
 my $before = info('large768', 'routing');
 $node->safe_psql('postgres', 'DELETE FROM large768 WHERE id % 2 = 0; VACUUM large768');
@@ -150,7 +163,7 @@ sub make_old
 	die "the mean is at block $mean_block" if $mean_block != 1;
 	my $page = substr $bytes, 0, 8192;
 	substr $page, 24, 8160, pack 'LLa8152', unpack('L', substr $bytes, 24 + 44, 4), $here,
-	  substr $bytes, 24 + 80, $here * (4 + $code_size);
+	  substr $bytes, 24 + 84, $here * (4 + $code_size);
 	substr $page, 8188, 2, pack 'S', 3;
 	substr $bytes, 24 + 4, 4, pack 'L', $version;
 	substr $bytes, 24 + 40, 8, pack 'LL', crc32c(substr $bytes, 24, 40), length($bytes) / 8192;
