@@ -1,10 +1,10 @@
 /*
- * edges.c: edges back to a new row from its neighbors. Calls read.c, write.c and quant/; called by insert.c
- * and, for distances, by repair.c.
+ * edges.c: edges back to a new row from its neighbors. Calls ways.c, read.c, write.c and quant/;
+ * called by insert.c.
  *
  * Every edge is a page changed, and once a checkpoint a page in the WAL: that is most of what an insert
  * costs. So only those are made that keep the new row, and they are planned before the row is written:
- * what a list gives up for it goes into its own list, which costs nothing until then.
+ * what a list gives up for it may go into its own list, which costs nothing until then.
  */
 #include "compat.h"
 
@@ -12,188 +12,197 @@
 
 #include "hnsw/hnsw.h"
 
-/* Nearest kept neighbors of a row that are asked for another way to one that it gives up. */
-#define KIN 3
-
-/* A row that is not kept takes a slot when one in so many that fill slots are nearer, at most. */
-#define FILL_SHARE 2
-
-/* How hard an edge must be tried for. */
-typedef enum EdgeMode
-{
-	EDGE_IF_BETTER,				/* take the new row if the list is better for it */
-	EDGE_KEPT,					/* as a kept neighbor, whatever the directions of the others */
-	EDGE_ALWAYS					/* and at any price */
-} EdgeMode;
-
 /* A change of a list of neighbors, and of what it was then. */
 typedef struct Edge
 {
 	const HnswCandidate *owner;
-	EdgeMode	mode;
+	uint32	   *neighbors;
 	int			n;
 	int			nkept;
 	int			slot;			/* the new row's; n: one more */
-	uint32		gone;			/* what is in it, or HNSW_NO_ROW */
-	bool		promote;		/* the new row is to be kept */
+	bool		kept;			/* the new row is to be kept */
+	bool		demoted[HNSW_MAX_SLOTS];	/* neighbors that are to be kept no more */
 } Edge;
 
 struct HnswEdges
 {
 	int			nowners;		/* neighbors of the new row before it took over any */
-	int			nheld;			/* filling neighbors of the new row that lists count on */
+	bool		held[HNSW_MAX_SLOTS];	/* the new row's neighbors that lists count on */
 	int			n;
 	Edge		edges[FLEXIBLE_ARRAY_MEMBER];
 };
 
+/* ---- ways to what a list gives up ---- */
+
+static bool
+is_live(HnswInsert *insert, uint32 number)
+{
+	HnswRead   *read = &insert->search.read;
+	const HnswRow *row = hnsw_read(read, insert->search.index, &insert->meta, number);
+	bool		live = HnswRowStateOf(row) == HNSW_ROW_LIVE;
+
+	hnsw_read_unlock(read);
+	return live;
+}
+
 /*
- * Distances, as the graph sees them, from a decoded code, of which `query` was made, to a row's
- * neighbors in the slots from `first` to `end` - 1.
+ * Let the new row lead to one that a list is to give up. If it does not yet, that takes the code of the other
+ * one, and room: false when all of its neighbors are kept, or lists count on them. A dead row
+ * needs no way to it, and must not get a new one: vacuum may already be past the new row.
  */
-void
-hnsw_slot_distances(HnswInsert *insert, const float *x, const VdistQuantQuery *query,
-					const HnswRow *row, int first, int end, float *distance)
+static bool
+take_over(HnswInsert *insert, HnswEdges *edges, uint32 passed, const char *code)
 {
 	const HnswMeta *meta = &insert->meta;
-	const char *codes = HnswRowCodes(meta, row) + first * meta->code_size;
+	HnswRow    *image = insert->image;
+	int			at = 0;
 
-	distance += first;
-	if (!hnsw_compare_decoded(meta))
+	while (at < image->nneighbors && image->neighbors[at] != passed)
+		at++;
+	if (edges == NULL || at < image->nkept)
+		return at < image->nneighbors;
+	if (at == image->nneighbors)
 	{
-		vdist_quant_estimate(query, codes, meta->code_size, end - first, distance);
-		return;
+		if (code == NULL)
+			return false;
+		if (at == meta->slots)
+			do
+				at--;			/* in place of the farthest */
+			while (at >= image->nkept && edges->held[at]);
+		if (at < image->nkept)
+			return false;
+		if (!is_live(insert, passed))
+			return true;
+		image->nneighbors = Max(image->nneighbors, at + 1);
+		image->neighbors[at] = passed;
+		memcpy(HnswRowCodes(meta, image) + at * meta->code_size, code, meta->code_size);
 	}
-	for (int i = 0; i < end - first; i++)
-	{
-		hnsw_decode(insert, false, codes + i * meta->code_size, insert->decoded);
-		distance[i] = hnsw_code_distance(meta, x, insert->decoded);
-	}
+	edges->held[at] = true;
+	return true;
 }
 
 /* ---- planning ---- */
 
-/* Whether one of these rows leads to another. */
-static bool
-leads(HnswInsert *insert, int n, const uint32 *rows, uint32 number)
+/* An owner's list while an edge is planned. */
+typedef struct OwnerList
 {
-	HnswRead   *read = &insert->search.read;
-	bool		found = false;
+	const HnswCandidate *owner;
+	int			n;
+	int			nkept;
+	float		from_owner[HNSW_MAX_SLOTS];
+	float		from_new[HNSW_MAX_SLOTS];
+	bool		tried[HNSW_MAX_SLOTS];	/* may not go */
+} OwnerList;
 
-	for (int i = 0; i < n && !found; i++)
+static void
+measure(HnswInsert *insert, const HnswRow *row, OwnerList *list)
+{
+	const HnswMeta *meta = &insert->meta;
+	HnswSearch *search = &insert->search;
+	const HnswCandidate *owner = list->owner;
+	const char *codes = HnswRowCodes(meta, row);
+
+	list->n = row->nneighbors;
+	list->nkept = row->nkept;
+	if (!hnsw_compare_decoded(meta))
 	{
-		const HnswRow *row = hnsw_read(read, insert->search.index, &insert->meta, rows[i]);
-
-		found = HnswRowStateOf(row) == HNSW_ROW_LIVE && hnsw_lists(row, number);
-		hnsw_read_unlock(read);
+		vdist_quant_estimate(search->own, codes, meta->code_size, list->n, list->from_owner);
+		vdist_quant_estimate(search->code, codes, meta->code_size, list->n, list->from_new);
+		return;
 	}
-	return found;
+	for (int i = 0; i < list->n; i++)
+	{
+		hnsw_decode(insert, false, codes + i * meta->code_size, insert->decoded);
+		list->from_owner[i] = hnsw_code_distance(meta, owner->x, insert->decoded);
+		list->from_new[i] = hnsw_code_distance(meta, insert->x, insert->decoded);
+	}
 }
 
-/* The farthest of a full list's neighbors that may make room; -1 if none may. */
+/* Is a row, at distances from the owner and from a third one, behind this third one? */
+static inline bool
+is_occluded(float from_owner, float from_other, float other_from_owner)
+{
+	return other_from_owner < from_owner && from_other < from_owner;
+}
+
+/* Is no neighbor that the owner keeps nearer to it, and nearer to the new row than it is? */
+static bool
+owner_keeps(const OwnerList *list)
+{
+	for (int i = 0; i < list->nkept; i++)
+		if (is_occluded(list->owner->distance, list->from_new[i], list->from_owner[i]))
+			return false;
+	return true;
+}
+
+static inline bool
+new_occludes(const OwnerList *list, int i)
+{
+	return is_occluded(list->from_owner[i], list->from_new[i], list->owner->distance);
+}
+
+/*
+ * Which of a full list's neighbors, of those not tried, is to make room: the farthest that the new row is in front
+ * of, else the farthest that only fills a slot, else the farthest, which must be farther than the new row
+ * unless that needs an edge. -1: none.
+ */
 static int
-choose_victim(int n, int nkept, const float *from_owner, const float *from_new, EdgeMode mode)
+choose_victim(const OwnerList *list, bool needed)
 {
 	int			victim = -1;
+	int			best = 0;
 
-	for (int i = nkept < n ? nkept : 0; i < n; i++)
+	for (int i = 0; i < list->n; i++)
 	{
-		/* a kept one only if the new row takes over its direction */
-		if (i < nkept && from_new[i] >= from_owner[i] && mode != EDGE_ALWAYS)
+		int			rank = new_occludes(list, i) ? 2 : i >= list->nkept ? 1 : 0;
+
+		if (list->tried[i] || rank < best ||
+			(rank == 0 && !needed && list->from_owner[i] <= list->owner->distance))
 			continue;
-		if (victim < 0 || from_owner[i] > from_owner[victim])
+		if (victim < 0 || rank > best || list->from_owner[i] > list->from_owner[victim])
 			victim = i;
+		best = rank;
 	}
 	return victim;
 }
 
 /*
- * Let the new row lead to one that a list is to give up, as a kept neighbor if `keep` says so or it is
- * not among its neighbors yet. False when there is no room for it: all others are kept, or filling
- * ones that other lists count on; these come first among the filling ones. A dead row needs no way
- * to it, and must not get a new one: vacuum may already be past the new row.
+ * A slot of a full list for the new row, which may be the only way to the one in it: there must be another. Best is
+ * one that can be had for nothing, else the new row takes over the first; `code` is that one's. -1: none.
  */
-static bool
-take_over(HnswInsert *insert, HnswEdges *edges, uint32 passed, bool keep, const char *code)
+static int
+make_room(HnswInsert *insert, HnswEdges *edges, OwnerList *list, const uint32 *neighbors,
+		  bool needed, int first, const char *code)
 {
-	const HnswMeta *meta = &insert->meta;
-	HnswRow    *image = insert->image;
-	char	   *codes = HnswRowCodes(meta, image);
-	int			held;
-	int			to = image->nkept;
-	int			at = 0;
-
-	if (edges == NULL)
-		return !keep && hnsw_lists(image, passed);
-	held = image->nkept + edges->nheld;
-	while (at < image->nneighbors && image->neighbors[at] != passed)
-		at++;
-	if (at < (keep ? image->nkept : held))
-		return true;
-	if (at == image->nneighbors)
+	for (int i = first; i >= 0; i = choose_victim(list, needed))
 	{
-		bool		live;
-
-		if (held == meta->slots)
-			return false;
-		live = HnswRowStateOf(hnsw_read(&insert->search.read, insert->search.index, meta,
-										passed)) == HNSW_ROW_LIVE;
-		hnsw_read_unlock(&insert->search.read);
-		if (!live)
-			return true;
-		if (at == meta->slots)
-			at--;				/* in place of the farthest */
-		else
-			image->nneighbors++;
-		image->nkept++;
+		list->tried[i] = true;
+		if (hnsw_ways_drop(&insert->ways, list->owner->order, neighbors[i]) ||
+			take_over(insert, edges, neighbors[i], NULL))
+			return i;
 	}
-	else if (keep)
-	{
-		image->nkept++;
-		edges->nheld -= at < held;
-	}
-	else
-	{
-		to = held;
-		edges->nheld++;
-	}
-	memmove(&image->neighbors[to + 1], &image->neighbors[to], sizeof(uint32) * (at - to));
-	memmove(codes + (to + 1) * meta->code_size, codes + to * meta->code_size,
-			meta->code_size * (at - to));
-	image->neighbors[to] = passed;
-	memcpy(codes + to * meta->code_size, code, meta->code_size);
-	return true;
+	return first >= 0 && take_over(insert, edges, neighbors[first], code) ? first : -1;
 }
 
 /*
- * Plan an edge to the new row if the neighbor's list is better for it, or as mode says; false if there
- * is to be none. Once the row is written it takes over no others: edges is NULL then.
+ * Plan an edge to the new row; false if there is to be none. Once the row is written it takes over no
+ * others: edges is NULL then.
  *
- * The new row is kept when no kept neighbor nearer to the owner is closer to it than the owner is. It
- * takes the place of the farthest neighbor that only fills a slot. Kept ones may be the only way to a
- * row: they make room only for one that leads their way and keeps them itself. So edges that are kept
- * lead to every row that they ever led to. A filling one may be somebody's only way, too: it goes only
- * if the new row, or one of the nearest kept ones of this list, leads to it; else the new row keeps
- * it. A row that is not kept gets a slot where one is free, or when it is among the nearer half of
- * those that fill slots.
+ * A row must be worth a page changed: the owner is to keep it. So it does when the new row keeps the owner, or
+ * is in front of no neighbor kept, or `needed`, since nothing else leads to it yet. Kept neighbors that the
+ * new row is in front of only fill slots from then on, and rows that fill slots make room.
  */
 static bool
-plan_edge(HnswInsert *insert, HnswEdges *edges, const HnswCandidate *owner, EdgeMode mode,
-		  Edge *edge)
+plan_edge(HnswInsert *insert, HnswEdges *edges, const HnswCandidate *owner, bool mutual,
+		  bool needed, Edge *edge)
 {
 	const HnswMeta *meta = &insert->meta;
 	HnswSearch *search = &insert->search;
 	HnswRead   *read = &search->read;
-	float	   *from_owner = search->estimates;
-	float		from_new[HNSW_MAX_SLOTS];
+	OwnerList	list = {owner};
 	const HnswRow *row;
-	char	   *code = NULL;	/* of the one that goes */
-	uint32		kin[KIN];
-	int			nkin = 0;
-	int			nearer = 0;
-	bool		kept = true;
-	int			n;
-	int			nkept;
-	int			slot;
+	char	   *code = NULL;
+	bool		full;
 
 	if (!hnsw_compare_decoded(meta))
 	{
@@ -204,66 +213,45 @@ plan_edge(HnswInsert *insert, HnswEdges *edges, const HnswCandidate *owner, Edge
 	}
 
 	row = hnsw_read(read, search->index, meta, owner->number);
-	n = row->nneighbors;
-	nkept = row->nkept;
-	hnsw_slot_distances(insert, owner->x, search->own, row, 0, nkept, from_owner);
-	hnsw_slot_distances(insert, insert->x, search->code, row, 0, nkept, from_new);
-	for (int i = 0; i < nkept && kept && mode == EDGE_IF_BETTER; i++)
-		kept = from_owner[i] > owner->distance || from_new[i] >= owner->distance;
-	hnsw_slot_distances(insert, owner->x, search->own, row, nkept, n, from_owner);
-	for (int i = nkept; i < n && !kept; i++)
-		nearer += from_owner[i] <= owner->distance;
-	if (HnswRowStateOf(row) != HNSW_ROW_LIVE ||
-		(!kept && n == meta->slots && FILL_SHARE * nearer >= n - nkept))
+	measure(insert, row, &list);
+	full = list.n == meta->slots;
+	edge->kept = mutual || needed || owner_keeps(&list);
+	if (HnswRowStateOf(row) != HNSW_ROW_LIVE || (!edge->kept && full))
 	{
 		hnsw_read_unlock(read);
 		return false;
 	}
-
-	/* slots of wide rows are not moved, so one that must be kept takes the first slot that may go */
-	edge->promote = kept && (meta->span == 1 || mode != EDGE_IF_BETTER || n == nkept);
-	slot = edge->promote && meta->span > 1 ? nkept : n;
-	if (slot == meta->slots)
-		slot = choose_victim(n, nkept, from_owner, from_new, mode);
 	edge->owner = owner;
-	edge->mode = mode;
-	edge->n = n;
-	edge->nkept = nkept;
-	edge->slot = slot;
-	edge->gone = slot >= 0 && slot < n ? row->neighbors[slot] : HNSW_NO_ROW;
-	if (edge->gone != HNSW_NO_ROW)
+	edge->n = list.n;
+	edge->nkept = list.nkept;
+	edge->neighbors = palloc(sizeof(uint32) * meta->slots);
+	memcpy(edge->neighbors, row->neighbors, sizeof(uint32) * list.n);
+	edge->slot = full ? choose_victim(&list, needed) : list.n;
+	if (full && edge->slot >= 0)
 	{
 		code = palloc(meta->code_size);
-		memcpy(code, HnswRowCodes(meta, row) + slot * meta->code_size, meta->code_size);
-		nkin = slot < nkept || hnsw_lists(insert->image, edge->gone) ? 0 : Min(KIN, nkept);
-		memcpy(kin, row->neighbors, sizeof(uint32) * nkin);
+		memcpy(code, HnswRowCodes(meta, row) + edge->slot * meta->code_size, meta->code_size);
 	}
 	hnsw_read_unlock(read);
 
-	/* its slot here may be the only way to the one that goes: be sure of another first */
-	return slot >= 0 &&
-		(edge->gone == HNSW_NO_ROW || leads(insert, nkin, kin, edge->gone) ||
-		 take_over(insert, edges, edge->gone, slot < nkept, code));
+	for (int i = 0; i < list.nkept; i++)
+		edge->demoted[i] = edge->kept && meta->span == 1 && new_occludes(&list, i);
+	if (full)
+		edge->slot = make_room(insert, edges, &list, edge->neighbors, needed, edge->slot, code);
+	return edge->slot >= 0;
 }
 
-/*
- * Plan the edges to the new row from its neighbors, which may change its own list. The nearest that can
- * keeps it, so that no later row takes its only edge away.
- */
+/* Plan the edges to the new row from its neighbors, which may change its own list. */
 HnswEdges *
 hnsw_plan_edges(HnswInsert *insert)
 {
 	int			nowners = insert->image->nneighbors;
-	HnswEdges  *edges = palloc(offsetof(HnswEdges, edges) + sizeof(Edge) * nowners);
+	HnswEdges  *edges = palloc0(offsetof(HnswEdges, edges) + sizeof(Edge) * nowners);
 
 	edges->nowners = nowners;
-	edges->nheld = 0;
-	edges->n = 0;
 	for (int i = 0; i < nowners; i++)
-		edges->n += plan_edge(insert, edges, insert->chosen[i],
-							  edges->n > 0 ? EDGE_IF_BETTER : EDGE_KEPT, &edges->edges[edges->n]);
-	for (int i = 0; i < nowners && edges->n == 0; i++)
-		edges->n += plan_edge(insert, edges, insert->chosen[i], EDGE_ALWAYS, edges->edges);
+		edges->n += plan_edge(insert, edges, insert->chosen[i], i < insert->image->nkept,
+							  edges->n == 0, &edges->edges[edges->n]);
 	hnsw_read_end(&insert->search.read);
 	return edges;
 }
@@ -293,6 +281,30 @@ move_slot(HnswInsert *insert, HnswWrite *write, int from, int to)
 	memcpy(codes + to * meta->code_size, codes + from * meta->code_size, meta->code_size);
 }
 
+/* Rows of one page only. */
+static void
+swap_slots(HnswInsert *insert, HnswWrite *write, int a, int b)
+{
+	const HnswMeta *meta = &insert->meta;
+	char	   *codes = HnswRowCodes(meta, write->row);
+	uint32		number = write->row->neighbors[a];
+	char	   *code = insert->spare;
+
+	memcpy(code, codes + a * meta->code_size, meta->code_size);
+	move_slot(insert, write, b, a);
+	write->row->neighbors[b] = number;
+	memcpy(codes + b * meta->code_size, code, meta->code_size);
+}
+
+/* Is the list what it was when the edge was planned? */
+static bool
+is_unchanged(const Edge *edge, const HnswRow *row)
+{
+	return HnswRowStateOf(row) == HNSW_ROW_LIVE && row->nneighbors == edge->n &&
+		row->nkept == edge->nkept &&
+		memcmp(row->neighbors, edge->neighbors, sizeof(uint32) * edge->n) == 0;
+}
+
 /* False when another insert changed the list since. */
 static bool
 make_edge(HnswInsert *insert, const Edge *edge, uint32 number)
@@ -301,21 +313,27 @@ make_edge(HnswInsert *insert, const Edge *edge, uint32 number)
 	int			slot = edge->slot;
 
 	hnsw_write_begin(&write, insert->search.index, &insert->meta, edge->owner->number);
-	if (HnswRowStateOf(write.row) != HNSW_ROW_LIVE || write.row->nneighbors != edge->n ||
-		write.row->nkept != edge->nkept ||
-		(edge->gone != HNSW_NO_ROW && write.row->neighbors[slot] != edge->gone))
+	if (!is_unchanged(edge, write.row))
 	{
 		hnsw_write_abort(&write);
 		return false;
 	}
+	for (int i = edge->nkept - 1; i >= 0; i--)
+	{
+		int			last = write.row->nkept - 1;
+
+		if (!edge->demoted[i])
+			continue;
+		swap_slots(insert, &write, i, last);
+		slot = slot == i ? last : slot == last ? i : slot;
+		write.row->nkept--;
+	}
 	if (slot == edge->n)
 		write.row->nneighbors++;
-	if (edge->promote && slot >= edge->nkept)
+	if (edge->kept && slot >= write.row->nkept && (insert->meta.span == 1 || slot == write.row->nkept))
 	{
-		if (insert->meta.span == 1)
-			move_slot(insert, &write, edge->nkept, slot);
-		slot = edge->nkept;
-		write.row->nkept++;
+		move_slot(insert, &write, write.row->nkept, slot);
+		slot = write.row->nkept++;
 	}
 	set_slot(insert, &write, slot, number, insert->new_code);
 	hnsw_write_end(&write);
@@ -332,7 +350,7 @@ hnsw_make_edges(HnswInsert *insert, const HnswEdges *edges, uint32 number)
 	for (int i = 0; i < edges->n; i++)
 		linked |= make_edge(insert, &edges->edges[i], number);
 	for (int i = 0; i < edges->nowners && !linked; i++)
-		while (!linked && plan_edge(insert, NULL, insert->chosen[i], EDGE_KEPT, &edge))
+		while (!linked && plan_edge(insert, NULL, insert->chosen[i], false, true, &edge))
 			linked = make_edge(insert, &edge, number);
 	hnsw_read_end(&insert->search.read);
 	return linked;

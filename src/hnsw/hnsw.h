@@ -361,8 +361,27 @@ typedef struct HnswCandidate
 	float		distance;		/* to the new row */
 	char	   *own;			/* copy of its own code */
 	float	   *x;				/* that, decoded */
+	int			order;			/* as hnsw_ways_add said */
 	bool		chosen;			/* as a neighbor */
 } HnswCandidate;
+
+/* A row that a search met (ways.c). */
+typedef struct HnswWay
+{
+	uint32		number;
+	uint16		order;			/* in which it was expanded; PG_UINT16_MAX: it was not */
+	uint16		listed;			/* by so many rows that were expanded, before it was itself */
+} HnswWay;
+
+/* Which rows that a search expanded lead to which: a hash table. */
+typedef struct HnswWays
+{
+	uint32		size;			/* a power of two */
+	uint32		room;			/* entries that it may have */
+	uint32		n;				/* and has */
+	int			nexpanded;
+	HnswWay    *ways;
+} HnswWays;
 
 /* What a statement that inserts into a flat index knows of a row. */
 typedef struct HnswFlatRow
@@ -381,6 +400,7 @@ typedef struct HnswInsert
 
 	HnswRow    *image;			/* the new row */
 	char	   *new_code;		/* its code as a neighbor */
+	char	   *spare;			/* room for another */
 	float	   *x;				/* its own code, decoded */
 	float	   *decoded;		/* scratch */
 	float	   *rotated_mean;	/* what to add to a decoded code for inner products */
@@ -388,6 +408,7 @@ typedef struct HnswInsert
 	HnswCandidate *candidates;
 	int			ncandidates;
 	int			size;
+	HnswWays	ways;
 	HnswCandidate **chosen;		/* neighbors as they are in image */
 	HnswFlatRow *flat;			/* of a flat index: the rows that are known */
 	int			nflat;
@@ -543,13 +564,17 @@ extern void hnsw_choose_neighbors(HnswInsert *insert);
 extern void hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number,
 							 const char *code, bool always);
 
+/* ---- ways.c ---- */
+
+extern void hnsw_ways_init(HnswWays *ways, int ef, int slots);
+extern void hnsw_ways_reset(HnswWays *ways);
+extern int	hnsw_ways_add(HnswWays *ways, uint32 number, const HnswRow *row);
+extern bool hnsw_ways_drop(HnswWays *ways, int order, uint32 number);
+
 /* ---- edges.c ---- */
 
 typedef struct HnswEdges HnswEdges;
 
-extern void hnsw_slot_distances(HnswInsert *insert, const float *x,
-								const VdistQuantQuery *query, const HnswRow *row,
-								int first, int end, float *distance);
 extern HnswEdges *hnsw_plan_edges(HnswInsert *insert);
 extern bool hnsw_make_edges(HnswInsert *insert, const HnswEdges *edges, uint32 number);
 

@@ -57,6 +57,25 @@ is_dead(const Repair *repair, uint32 number)
 
 /* ---- rows found through the dead ---- */
 
+/* Distances, as the graph sees them, of the row that is repaired from neighbors of a row. */
+static void
+slot_distances(HnswInsert *insert, const HnswRow *row, float *distance)
+{
+	const HnswMeta *meta = &insert->meta;
+	const char *codes = HnswRowCodes(meta, row);
+
+	if (!hnsw_compare_decoded(meta))
+	{
+		vdist_quant_estimate(insert->search.code, codes, meta->code_size, row->nneighbors, distance);
+		return;
+	}
+	for (int i = 0; i < row->nneighbors; i++)
+	{
+		hnsw_decode(insert, false, codes + i * meta->code_size, insert->decoded);
+		distance[i] = hnsw_code_distance(meta, insert->x, insert->decoded);
+	}
+}
+
 /* Estimates are functions of the row: one met again has the same key. */
 static void
 found_add(Repair *repair, uint64 key)
@@ -93,8 +112,7 @@ look_behind(Repair *repair, uint32 dead)
 
 	if (HnswRowStateOf(row) == HNSW_ROW_DEAD)
 	{
-		hnsw_slot_distances(insert, insert->x, search->code, row, 0, row->nneighbors,
-							search->estimates);
+		slot_distances(insert, row, search->estimates);
 		for (int i = 0; i < row->nneighbors; i++)
 		{
 			uint32		to = row->neighbors[i];
@@ -382,8 +400,7 @@ hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead, uint64 nro
 			vdist_quant_query_code(&codes->own, HnswRowOwn(meta, repair.old), &codes->code,
 								   search->code, search->scratch);
 		}
-		hnsw_slot_distances(insert, insert->x, search->code, repair.old, 0,
-							repair.old->nneighbors, repair.distances);
+		slot_distances(insert, repair.old, repair.distances);
 
 		repair.nfound = 0;
 		repair.size = meta->slots - repair.old->nneighbors;

@@ -1,0 +1,104 @@
+/*
+ * ways.c: which rows that a search expanded lead to which. Calls nothing; called by insert.c and edges.c.
+ *
+ * A search comes to every row that it expands through rows that it expanded before, from a routing row on. So
+ * whatever lists change, all of them can be reached, and with them what they list, as long as each stays
+ * in the list of one that was expanded earlier.
+ */
+#include "compat.h"
+
+#include "port/pg_bitutils.h"
+
+#include "hnsw/hnsw.h"
+
+/* Expanded rows beyond ef that the table has room for, of ROOM_PARTS. */
+#define ROOM_PARTS 4
+#define ROOM_MORE 1
+
+/* Allocate, in the current memory context. */
+void
+hnsw_ways_init(HnswWays *ways, int ef, int slots)
+{
+	uint32		rows = (uint32) ef * slots;
+
+	rows += rows / ROOM_PARTS * ROOM_MORE;
+	ways->size = pg_nextpower2_32(rows + rows / 2);
+	ways->room = rows;
+	ways->ways = palloc(sizeof(HnswWay) * ways->size);
+}
+
+void
+hnsw_ways_reset(HnswWays *ways)
+{
+	ways->nexpanded = 0;
+	ways->n = 0;
+	memset(ways->ways, 0xFF, sizeof(HnswWay) * ways->size);
+}
+
+/* The row's place in the table, or the place for it. */
+static inline HnswWay *
+find(const HnswWays *ways, uint32 number)
+{
+	uint32		at = number * 0x9E3779B1U >> 7;
+
+	for (;; at++)
+	{
+		HnswWay    *way = &ways->ways[at & (ways->size - 1)];
+
+		if (way->number == number || way->number == PG_UINT32_MAX)
+			return way;
+	}
+}
+
+/* The same, with an entry for it; NULL when there is no room. */
+static inline HnswWay *
+enter(HnswWays *ways, uint32 number)
+{
+	HnswWay    *way = find(ways, number);
+
+	if (way->number == number)
+		return way;
+	if (ways->n == ways->room)
+		return NULL;
+	ways->n++;
+	way->number = number;
+	way->listed = 0;
+	way->order = PG_UINT16_MAX;
+	return way;
+}
+
+/* A row is expanded. Returns its place in the order of these. */
+int
+hnsw_ways_add(HnswWays *ways, uint32 number, const HnswRow *row)
+{
+	HnswWay    *own = enter(ways, number);
+
+	if (own != NULL)
+		own->order = Min(ways->nexpanded, PG_UINT16_MAX);
+	for (int i = 0; i < row->nneighbors; i++)
+	{
+		HnswWay    *way = enter(ways, row->neighbors[i]);
+
+		if (way != NULL && way->order == PG_UINT16_MAX)
+			way->listed++;
+	}
+	return ways->nexpanded++;
+}
+
+/*
+ * May the row that was expanded as number `order` stop listing another one? If so, that is remembered.
+ */
+bool
+hnsw_ways_drop(HnswWays *ways, int order, uint32 number)
+{
+	HnswWay    *way = find(ways, number);
+	bool		counted;
+
+	if (way->number != number)
+		return false;
+	counted = order < way->order;
+	if (way->listed <= (counted ? 1 : 0))
+		return false;
+	way->listed -= counted;
+	return true;
+}
