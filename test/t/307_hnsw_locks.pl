@@ -120,6 +120,7 @@ sub release
 
 # Use up what is free, so that the next row needs a new page.
 my $example = 100000;
+my $row = 'example(i)';
 sub fill_pages
 {
 	foreach (1 .. 5)
@@ -128,7 +129,21 @@ sub fill_pages
 		last if $free == 0;
 		my $from = $example;
 		$example += $free;
-		sql("INSERT INTO item (embedding) SELECT example(i) FROM generate_series($from, $example - 1) i");
+		sql("INSERT INTO item (embedding) SELECT $row FROM generate_series($from, $example - 1) i");
+	}
+	return;
+}
+
+# Insert until a row more is no routing row any more: then only edges lead to it.
+sub fill_routing
+{
+	my ($before, $now) = (-1, 0);
+	for (my $i = 0; $i < 1000 && $before < $now; $i++)
+	{
+		$before = $now;
+		$example++;
+		$now = sql("INSERT INTO item (embedding) SELECT $row FROM generate_series($example, $example) i;
+			SELECT routing FROM vdist.index_info('item_index')");
 	}
 	return;
 }
@@ -184,12 +199,23 @@ sub insert_at_once
 	is(join('', map { end($_) } @inserts), '', 'all end');
 	return;
 }
-sql('DROP INDEX item_index; DELETE FROM item WHERE id > 2500; CREATE INDEX item_index ON item USING vdist_hnsw (embedding) WITH (m = 2, ef_construction = 4)');
+# neighbors of each other: they are about to change the same lists. Rows are so large that the pages which they take
+# make the index want hardly a routing row more for their sake.
+$row = 'long(example(i))';
+sql(q{DROP TABLE item; CREATE TABLE item (id serial PRIMARY KEY, embedding vector(2000));
+	CREATE FUNCTION long(v vector) RETURNS vector LANGUAGE sql IMMUTABLE AS $$ SELECT (v::real[] || array_fill(0::real, ARRAY[1952]))::vector $$;
+	INSERT INTO item (embedding) SELECT long(example(i)) FROM generate_series(1, 1100) i;
+	CREATE INDEX item_index ON item USING vdist_hnsw (embedding) WITH (m = 2, ef_construction = 4)});
+fill_routing();
 fill_pages();
-
-# neighbors of each other
-insert_at_once(map { "array_agg(x + $_ / 1000.0)::real[] FROM unnest(example(1250)::real[]) x" } 1 .. 12);
+insert_at_once(map { "long(array_agg(x + $_ / 1000.0)::real[]::vector) FROM unnest(example(550)::real[]) x" } 1 .. 12);
 is(problems(), '', 'each is in the lists of others, or searches begin at it');
+$row = 'example(i)';
+
+sql('DROP TABLE item; CREATE TABLE item (id serial PRIMARY KEY, embedding vector(48));
+	INSERT INTO item (embedding) SELECT example(i) FROM generate_series(1, 2500) i;
+	CREATE INDEX item_index ON item USING vdist_hnsw (embedding) WITH (m = 2, ef_construction = 4)');
+fill_pages();
 
 # the fifth and the sixth of one vector: its row holds four
 sql('INSERT INTO item (embedding) SELECT example(6000) FROM generate_series(1, 4)');
