@@ -11,19 +11,16 @@
 
 #include "hnsw/hnsw.h"
 
-/* Expanded rows beyond ef that the table has room for, of ROOM_PARTS. */
-#define ROOM_PARTS 4
-#define ROOM_MORE 1
-
 /* Allocate, in the current memory context. */
 void
 hnsw_ways_init(HnswWays *ways, int ef, int slots)
 {
-	uint32		rows = (uint32) ef * slots;
-
-	rows += rows / ROOM_PARTS * ROOM_MORE;
-	ways->size = pg_nextpower2_32(rows + rows / 2);
-	ways->room = rows;
+	/*
+	 * a few rows are expanded that are not among the nearest ef in the end; a flat index has no
+	 * slots
+	 */
+	ways->room = (uint32) ef * slots / 4 * 5;
+	ways->size = pg_nextpower2_32(ways->room + ways->room / 2 + 1);
 	ways->ways = palloc(sizeof(HnswWay) * ways->size);
 }
 
