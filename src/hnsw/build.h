@@ -52,10 +52,11 @@ typedef struct HnswVectors
 	VdistMetric metric;
 	int			dim;
 	int			n;
+	double		rows;			/* in the table, roughly */
 	const float *x;				/* n * dim */
 } HnswVectors;
 
-/* The k-th smallest of n floats, k at most 2 HNSW_TRIAL_K and at most n. */
+/* The k-th smallest of n floats, k at most 4 HNSW_TRIAL_K and at most n. */
 extern float hnsw_kth_smallest(int n, int k, const float *x);
 
 /* Choose the bits of codes, unless they are given (not 0), whether the graph is built on floats, and centres. */

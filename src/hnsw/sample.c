@@ -35,6 +35,7 @@ typedef struct Sample
 	int			n;
 	int			size;			/* the most rows there is room for */
 	int			block_left;		/* rows still to take from this block */
+	double		rows;			/* of the table: first, those of the sampled blocks */
 	float	   *vectors;		/* prepared */
 	MemoryContext row_context;
 } Sample;
@@ -46,6 +47,7 @@ take_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool aliv
 	MemoryContext old;
 	struct varlena *value;
 
+	sample->rows += !isnull[0];
 	if (isnull[0] || sample->block_left <= 0 || sample->n == sample->size)
 		return;
 	old = MemoryContextSwitchTo(sample->row_context);
@@ -77,6 +79,7 @@ take_sample(Relation heap, Relation index, IndexInfo *info, Sample *sample)
 		table_index_build_range_scan(heap, index, info, false, false, false,
 									 BlockSampler_Next(&blocks), 1, take_row, sample, NULL);
 	}
+	sample->rows *= (double) nblocks / Min(nblocks, SAMPLE_BLOCKS);
 }
 
 static int
@@ -238,11 +241,12 @@ decide(Sample *sample, HnswSample *result)
 
 	vectors.dim = dim;
 	vectors.n = sample->n;
+	vectors.rows = sample->rows;
 	vectors.x = sample->vectors;
 	hnsw_try_codes(&vectors, sample->source->projected, result);
 }
 
-/* From n prepared vectors. */
+/* From n prepared vectors, all that there are of a table that grows. */
 void
 hnsw_sample_vectors(const VdistIndexMetric *source, int n, float *vectors, HnswSample *result)
 {
@@ -252,6 +256,7 @@ hnsw_sample_vectors(const VdistIndexMetric *source, int n, float *vectors, HnswS
 	Sample		sample = {source, source->code_metric, source->code_dim, n, n};
 
 	sample.vectors = vectors;
+	sample.rows = INFINITY;
 	decide(&sample, result);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

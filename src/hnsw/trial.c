@@ -12,47 +12,54 @@
 #include "hnsw/build.h"
 #include "kernel/kernel.h"
 
-/* Codes are tried on that many rows with that many queries, which are rows, too. */
-#define TRIAL_ROWS 2000
-#define TRIAL_QUERIES 100
-
 /*
- * Whether they tell rows of a crowd apart is tried on the whole sample, with fewer nearest rows: of a crowd
- * of a hundred rows in a large table the sample may have two.
+ * What codes must be able to do: of the nearest 10 rows, so many are among the 40 nearest by the codes, which is
+ * the pool of a search with the default ef_search. In a sample of a tenth of the table that is 1 row among 4. But
+ * fewer than 2 say little. The README has the figures of real sets.
  */
-#define FINE_QUERIES 100
-#define FINE_K 2
+#define POOL (HNSW_DEFAULT_EF_SEARCH / HNSW_TRIAL_K)
+#define LEAST_K 2
+#define TRIAL_QUERIES 256
+#define ENOUGH_RECALL 0.93
+
+/* Codes of 1 bit, of all components or of some, are not to be taken when it is close: 2 bits cost little. */
+#define ENOUGH_RECALL_1 0.95
 
 /*
- * Codes of 1 or 2 bits are enough when so many of the HNSW_TRIAL_K nearest rows are among the 2 HNSW_TRIAL_K
- * nearest by the codes. 2 bits need less, because 4 make the rows half as large again, which leaves
- * fewer slots than a page of 2-bit rows has. The README has the figures of real sets.
+ * Codes of 8 bits, of few dimensions, find nearly all, and so do codes about enough centres. Where codes about the
+ * mean find a little less than most do, centres are tried, too: they may be better than more bits.
  */
 #define LONG_CODE_DIMS 32
-#define ENOUGH_RECALL_1 0.93
-#define ENOUGH_RECALL_2 0.89
+#define ENOUGH_RECALL_LONG 0.98
+#define ENOUGH_RECALL_MEAN 0.965
+#define ENOUGH_RECALL_CENTRES 0.98
 
 /*
- * Centres are tried where codes about the mean find less than that of the nearest rows, until they find
- * enough, or show no promise (64 of them); and taken when they are worth it. Real sets without crowds
- * find .855 and more about the mean; codes of 8 bits, of few dimensions, nearly all.
+ * Centres are tried until they find enough, or show no promise (64 of them); and taken when they are worth it: by
+ * how much of what codes about the mean miss they still do.
  */
-#define ENOUGH_RECALL_MEAN 0.80
-#define ENOUGH_RECALL_CENTRES 0.95
-#define ENOUGH_FINE_1 0.95
-#define ENOUGH_FINE_2 0.85
-#define PROMISING 0.03
-#define WORTH_CENTRES 0.10
+#define PROMISING 0.9
+#define WORTH_CENTRES 0.5
 #define FEWEST_CENTRES 16
 #define ROWS_PER_CENTRE 8
 #define CENTRE_BYTES (4 * 1024 * 1024)
 #define MANY_CENTRES_DIMS 3
 
+/* Rows of a sample that ask for their nearest neighbors in it. */
+typedef struct Trial
+{
+	const HnswVectors *sample;
+	int			k;				/* that many */
+	int			nqueries;
+	int		   *queries;
+	int		   *nearest;		/* POOL * k for each query; -1 ends fewer */
+} Trial;
+
 /* See build.h. */
 float
 hnsw_kth_smallest(int n, int k, const float *x)
 {
-	float		smallest[2 * HNSW_TRIAL_K];
+	float		smallest[POOL * HNSW_TRIAL_K];
 	int			found = 0;
 
 	for (int i = 0; i < n; i++)
@@ -68,26 +75,6 @@ hnsw_kth_smallest(int n, int k, const float *x)
 	return smallest[k - 1];
 }
 
-/*
- * How many of the k nearest by `exact` are among the 2 k nearest by `estimate`. Of rows with equal
- * estimates, which codes cannot tell apart, it is chance which are.
- */
-static double
-count_found(int n, int k, const float *exact, const float *estimate)
-{
-	float		exact_bound = hnsw_kth_smallest(n, k, exact);
-	float		estimate_bound = hnsw_kth_smallest(n, 2 * k, estimate);
-	int			found = 0;
-	int			among = 0;
-
-	for (int i = 0; i < n; i++)
-	{
-		found += exact[i] <= exact_bound && estimate[i] <= estimate_bound;
-		among += estimate[i] <= estimate_bound;
-	}
-	return Min(found, k) * (2.0 * k / Max(among, 2 * k));
-}
-
 /* Between 0 and 1, the same for every build. */
 static double
 next_random(uint64 *state)
@@ -96,44 +83,98 @@ next_random(uint64 *state)
 	return (double) (*state >> 11) / (double) (UINT64CONST(1) << 53);
 }
 
-/* The share of the k nearest rows that neighbors' codes find among at most so many rows of the sample. */
-static double
-try_codes(const HnswVectors *sample, const HnswCodes *codes, int most, int k, int most_queries)
+/* Choose queries and find their nearest rows. */
+static void
+begin_trial(Trial *trial, const HnswVectors *sample)
 {
 	VdistQuantMetric metric = vdist_metric_quant(sample->metric);
 	int			dim = sample->dim;
-	int			n = Min(sample->n, most);
-	HnswCodes	only = *codes;
-	HnswQueries *queries = hnsw_queries_new(dim, Max(codes->ncentres, 1));
-	Size		size = codes->code.code_size + (codes->ncentres > 0 ? sizeof(uint16) : 0);
-	char	   *encoded = palloc_extended(size * n, MCXT_ALLOC_HUGE);
+	int			n = sample->n;
 	float	   *exact = palloc(sizeof(float) * n);
-	float	   *estimate = palloc(sizeof(float) * n);
-	float	   *scratch = palloc(sizeof(float) * HNSW_SCRATCH(dim));
-	VdistQuantQuery *query = palloc(vdist_quant_query_size(dim));
-	int			stride = sample->n / n;
-	double		found = 0;
-	int			nqueries = Min(n, most_queries);
 	uint64		random = 1;
 
-	only.own = only.code;
-	for (int i = 0; i < n; i++)
-		hnsw_encode(&only, sample->x + i * stride * (Size) dim, encoded + i * size, scratch);
-	for (int i = 0; i < nqueries; i++)
+	trial->sample = sample;
+	trial->k = Max(LEAST_K, Min(HNSW_TRIAL_K, rint(HNSW_TRIAL_K * n / Max(sample->rows, n))));
+	trial->nqueries = Min(n, TRIAL_QUERIES);
+	trial->queries = palloc(sizeof(int) * trial->nqueries);
+	trial->nearest = palloc(sizeof(int) * trial->nqueries * POOL * trial->k);
+	for (int i = 0; i < trial->nqueries; i++)
 	{
 		/* not at equal distances: rows may come in turn from different crowds */
-		int			row = (i + next_random(&random)) * n / nqueries;
-		const float *x = sample->x + row * stride * (Size) dim;
+		int			row = (i + next_random(&random)) * n / trial->nqueries;
+		const float *x = sample->x + row * (Size) dim;
+		int		   *nearest = trial->nearest + i * POOL * trial->k;
+		int			found = 0;
+		float		bound;
 
 		CHECK_FOR_INTERRUPTS();
 		for (int j = 0; j < n; j++)
 		{
-			const float *y = sample->x + j * stride * (Size) dim;
+			const float *y = sample->x + j * (Size) dim;
 
 			exact[j] = metric == VDIST_QUANT_L1 ? vdist_kernel->l1(dim, x, y) :
 				metric == VDIST_QUANT_IP ? -vdist_kernel->inner_product(dim, x, y) :
 				vdist_kernel->l2_squared(dim, x, y);
 		}
+
+		/* a row is no neighbor of itself */
+		exact[row] = INFINITY;
+		bound = hnsw_kth_smallest(n, trial->k, exact);
+		for (int j = 0; j < n && found < POOL * trial->k; j++)
+			if (exact[j] <= bound)
+				nearest[found++] = j;
+		if (found < POOL * trial->k)
+			nearest[found] = -1;
+		trial->queries[i] = row;
+	}
+	pfree(exact);
+}
+
+/*
+ * The share of the nearest rows that are among POOL times as many nearest by estimate. Of rows with equal
+ * estimates, which codes cannot tell apart, it is chance which are.
+ */
+static double
+share_found(const Trial *trial, int query, const float *estimate)
+{
+	int			n = trial->sample->n;
+	int			pool = POOL * trial->k;
+	const int  *nearest = trial->nearest + query * pool;
+	float		bound = hnsw_kth_smallest(n, pool, estimate);
+	int			found = 0;
+	int			among = 0;
+
+	for (int i = 0; i < pool && nearest[i] >= 0; i++)
+		found += estimate[nearest[i]] <= bound;
+	for (int i = 0; i < n; i++)
+		among += estimate[i] <= bound;
+	return (double) Min(found, trial->k) / trial->k * pool / Max(among, pool);
+}
+
+/* The share of the nearest rows that neighbors' codes find. */
+static double
+try_codes(const Trial *trial, const HnswCodes *codes)
+{
+	const HnswVectors *sample = trial->sample;
+	int			dim = sample->dim;
+	int			n = sample->n;
+	HnswCodes	only = *codes;
+	HnswQueries *queries = hnsw_queries_new(dim, Max(codes->ncentres, 1));
+	Size		size = codes->code.code_size + (codes->ncentres > 0 ? sizeof(uint16) : 0);
+	char	   *encoded = palloc_extended(size * n, MCXT_ALLOC_HUGE);
+	float	   *estimate = palloc(sizeof(float) * n);
+	float	   *scratch = palloc(sizeof(float) * HNSW_SCRATCH(dim));
+	VdistQuantQuery *query = palloc(vdist_quant_query_size(dim));
+	double		found = 0;
+
+	only.own = only.code;
+	for (int i = 0; i < n; i++)
+		hnsw_encode(&only, sample->x + i * (Size) dim, encoded + i * size, scratch);
+	for (int i = 0; i < trial->nqueries; i++)
+	{
+		const float *x = sample->x + trial->queries[i] * (Size) dim;
+
+		CHECK_FOR_INTERRUPTS();
 		if (codes->ncentres > 0)
 		{
 			hnsw_queries_set(queries, codes, x);
@@ -146,73 +187,98 @@ try_codes(const HnswVectors *sample, const HnswCodes *codes, int most, int k, in
 			vdist_quant_query(&codes->code, x, query, scratch);
 			vdist_quant_estimate(query, encoded, size, n, estimate);
 		}
-
-		/* a row is no neighbor of itself */
-		exact[row] = estimate[row] = INFINITY;
-		found += count_found(n, k, exact, estimate);
+		estimate[trial->queries[i]] = INFINITY;
+		found += share_found(trial, i, estimate);
 	}
 	pfree(encoded);
-	return found / (nqueries * k);
+	pfree(estimate);
+	return found / trial->nqueries;
 }
 
-/* Either of the whole sample, of the nearest few, or of some of its rows. */
+/* The same for codes of so many bits about the mean, or about centres. */
 static double
-try_either(const HnswVectors *sample, const HnswCodes *codes, bool fine)
+try_bits(const Trial *trial, const HnswSample *result, int bits, int ncentres)
 {
-	return fine ? try_codes(sample, codes, sample->n, FINE_K, FINE_QUERIES) :
-		try_codes(sample, codes, TRIAL_ROWS, HNSW_TRIAL_K, TRIAL_QUERIES);
-}
-
-/*
- * The same for codes of so many bits about the mean, or about centres: of the nearest of all in the sample, if
- * fine.
- */
-static double
-try_bits(const HnswVectors *sample, const HnswSample *result, int bits, int ncentres, bool fine)
-{
+	const HnswVectors *sample = trial->sample;
 	HnswMeta	meta = {.metric = sample->metric,.dim = sample->dim,.code_bits = bits};
 	HnswCodes	codes;
+	double		found;
 
 	meta.own_bits = bits;
 	meta.range = result->range;
 	meta.ncentres = ncentres;
 	hnsw_codes_init(&codes, &meta, result->mean, result->centres);
-	return try_either(sample, &codes, fine);
+	found = try_codes(trial, &codes);
+	elog(DEBUG1, "codes of %d bits about %d centres find %.3f of the nearest %d", bits,
+		 Max(ncentres, 1), found, trial->k);
+	return found;
+}
+
+/*
+ * The same about the mean. The range of L1's codes is chosen, too: a wider one has larger steps, but of components
+ * that are rarely large, as those of histograms, the large ones are what matters. The graph has 7 bits for the
+ * same range, and there it shows (recall .89 instead of .93).
+ */
+static double
+try_ranges(const Trial *trial, HnswSample *result, int bits)
+{
+	double		found = try_bits(trial, result, bits, 0);
+
+	while (trial->sample->metric == VDIST_METRIC_L1)
+	{
+		HnswSample	wider = *result;
+		double		other;
+
+		wider.range *= 2;
+		other = try_bits(trial, &wider, bits, 0);
+		if (other <= found)
+			break;
+		found = other;
+		result->range = wider.range;
+		result->wide = true;
+	}
+	return found;
 }
 
 /* Do codes of 1 bit of the first components suffice? */
 static bool
-short_enough(const HnswVectors *sample, const HnswSample *result)
+short_enough(const Trial *trial, const HnswSample *result)
 {
+	const HnswVectors *sample = trial->sample;
 	HnswCodes	codes = {0};
 	double		found;
-	double		fine;
 
 	vdist_quant_init(&codes.own, vdist_metric_quant(sample->metric), sample->dim, 1, result->mean,
 					 result->range);
 	vdist_quant_shorten(&codes.own, result->coded);
 	codes.code = codes.own;
-	found = try_either(sample, &codes, false);
-	fine = try_either(sample, &codes, true);
-	elog(DEBUG1, "codes of 1 bit of %d components find %.3f of the nearest rows, %.3f of the nearest",
-		 result->coded, found, fine);
-	return found >= ENOUGH_RECALL_1 && fine >= ENOUGH_RECALL_MEAN;
+	found = try_codes(trial, &codes);
+	elog(DEBUG1, "codes of 1 bit of %d components find %.3f of the nearest %d", result->coded,
+		 found, trial->k);
+	return found >= ENOUGH_RECALL_1;
 }
 
-/* The fewest bits with which codes find enough. */
+/*
+ * The fewest bits with which codes find enough, or the most there are; *found is what those find. L1's are not
+ * rotated, so they need more of them.
+ */
 static int
-fewest_bits(const HnswVectors *sample, const HnswSample *result, int ncentres)
+fewest_bits(const Trial *trial, HnswSample *result, int ncentres, double *found)
 {
-	for (int bits = sample->metric == VDIST_METRIC_L1 ? 2 : 1; bits < 4; bits *= 2)
-	{
-		double		found = try_bits(sample, result, bits, ncentres, ncentres > 0);
+	bool		l1 = trial->sample->metric == VDIST_METRIC_L1;
+	int			most = l1 ? 8 : 4;
+	HnswSample	begin = *result;
 
-		elog(DEBUG1, "codes of %d bits find %.3f of the nearest rows", bits, found);
-		if (found >= (ncentres > 0 ? (bits == 1 ? ENOUGH_FINE_1 : ENOUGH_FINE_2) :
-					  bits == 1 ? ENOUGH_RECALL_1 : ENOUGH_RECALL_2))
+	for (int bits = l1 ? 2 : 1;; bits *= 2)
+	{
+		*result = begin;
+		*found = ncentres > 0 ? try_bits(trial, result, bits, ncentres) :
+			try_ranges(trial, result, bits);
+		if (bits == most ||
+			*found >= (ncentres > 0 ? ENOUGH_RECALL_MEAN :
+					   bits == 1 ? ENOUGH_RECALL_1 : ENOUGH_RECALL))
 			return bits;
 	}
-	return 4;
 }
 
 /* ---- centres ---- */
@@ -355,24 +421,25 @@ make_centres(const HnswVectors *sample, const Seeds *seeds, HnswSample *result)
  * Where codes about the mean do not tell rows apart, because those lie in crowds that are small beside
  * the distances between them, try several centres: the fewest that are enough. In two or three
  * dimensions a large table has more rows than codes about one centre can tell apart, and no sample says so.
+ * about_mean is what codes of so many bits about the mean find.
  */
 static void
-choose_centres(const HnswVectors *sample, HnswSample *result, bool bits_given)
+choose_centres(const Trial *trial, HnswSample *result, double about_mean, bool bits_given)
 {
+	const HnswVectors *sample = trial->sample;
 	int			dim = sample->dim;
 	int			bits = result->bits;
 	int			most = Min(Min(HNSW_MAX_CENTRES, CENTRE_BYTES / (int) sizeof(float) / dim),
 						   sample->n / ROWS_PER_CENTRE);
 	bool		many = dim <= MANY_CENTRES_DIMS;
-	double		about_mean = many ? 0 : try_bits(sample, result, bits, 0, true);
-	double		best = about_mean;
+	double		best = many ? 0 : about_mean;
 	int			best_k = 0;
 	Seeds		seeds = {0};
 	Size		size = sizeof(float) * HNSW_CENTRE_FLOATS(dim);
 	float	   *centres;
 
-	elog(DEBUG1, "codes of %d bits about the mean find %.3f of the nearest", bits, about_mean);
-	if (about_mean >= (dim <= LONG_CODE_DIMS ? ENOUGH_RECALL_CENTRES : ENOUGH_RECALL_MEAN) ||
+	about_mean = best;
+	if (about_mean >= (dim <= LONG_CODE_DIMS ? ENOUGH_RECALL_LONG : ENOUGH_RECALL_MEAN) ||
 		most < FEWEST_CENTRES)
 		return;
 	seeds.distance = palloc(sizeof(float) * sample->n);
@@ -390,24 +457,24 @@ choose_centres(const HnswVectors *sample, HnswSample *result, bool bits_given)
 
 		grow_seeds(sample, &seeds, k);
 		make_centres(sample, &seeds, result);
-		found = try_bits(sample, result, bits, k, true);
-		elog(DEBUG1, "codes of %d bits about %d centres find %.3f of the nearest", bits, k, found);
+		found = try_bits(trial, result, bits, k);
 		if (found > best)
 		{
 			best = found;
 			best_k = k;
 			memcpy(centres, result->centres, size * k);
 		}
-		if (k > FEWEST_CENTRES && best < about_mean + PROMISING)
+		if (k > FEWEST_CENTRES && 1 - best > (1 - about_mean) *
+			(about_mean >= ENOUGH_RECALL ? WORTH_CENTRES : PROMISING))
 			break;
 	}
-	if (best < about_mean + (dim <= LONG_CODE_DIMS ? WORTH_CENTRES / 2 : WORTH_CENTRES))
+	if (1 - best > (1 - about_mean) * WORTH_CENTRES)
 		return;
 	result->ncentres = best_k;
 	memcpy(result->centres, centres, size * best_k);
 	result->wide = true;
 	if (!bits_given && dim > LONG_CODE_DIMS)
-		result->bits = fewest_bits(sample, result, best_k);
+		result->bits = fewest_bits(trial, result, best_k, &best);
 }
 
 /* See build.h. */
@@ -417,34 +484,44 @@ hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
 	VdistMetric metric = sample->metric;
 	int			dim = sample->dim;
 	bool		bits_given = result->bits != 0;
+	int			coded = result->coded;
+	Trial		trial;
+	double		found;
 
 	result->wide = dim <= LONG_CODE_DIMS;
-	if (metric == VDIST_METRIC_HAMMING)
+	result->coded = 0;
+	if (metric == VDIST_METRIC_HAMMING || projected)
 	{
-		/* the values themselves: nothing is lost */
+		/* the values themselves; or what more bits keep is less than what the projection lost */
 		if (!bits_given)
-			result->bits = 1;
+			result->bits = projected && dim <= LONG_CODE_DIMS ? 8 : 1;
 		return;
 	}
+	if (sample->n < 10 * HNSW_TRIAL_K)
+	{
+		if (!bits_given)
+			result->bits = dim <= LONG_CODE_DIMS ? 8 : dim < 768 || metric == VDIST_METRIC_L1 ? 2 : 1;
+		return;
+	}
+
+	begin_trial(&trial, sample);
 
 	/*
 	 * A sample says little of few dimensions: a table has many more rows, and they are nearer to
 	 * each other than the steps of short codes. Long codes are no larger there than short ones
 	 * elsewhere.
 	 */
-	if (result->bits == 0 && dim <= LONG_CODE_DIMS)
+	if (!bits_given && dim <= LONG_CODE_DIMS)
 		result->bits = 8;
-	/* of a projection, what more bits keep is less than what the projection lost */
-	if (result->bits == 0 && projected)
-		result->bits = 1;
-	if (result->bits == 0 && sample->n < 10 * HNSW_TRIAL_K)
-		result->bits = dim < 768 || metric == VDIST_METRIC_L1 ? 2 : 1;
-	if (result->bits == 0)
-		result->bits = fewest_bits(sample, result, 0);
-	if (sample->n >= 10 * HNSW_TRIAL_K && !projected)
-		choose_centres(sample, result, bits_given);
-	if (bits_given || result->bits != 1 || result->ncentres > 0 ||
-		sample->n < 10 * HNSW_TRIAL_K || projected || result->coded == 0 ||
-		!short_enough(sample, result))
-		result->coded = 0;
+	if (result->bits != 0)
+		found = try_ranges(&trial, result, result->bits);
+	else
+		result->bits = fewest_bits(&trial, result, 0, &found);
+	choose_centres(&trial, result, found, bits_given);
+	if (!bits_given && result->bits == 1 && result->ncentres == 0 && coded > 0)
+	{
+		result->coded = coded;
+		if (!short_enough(&trial, result))
+			result->coded = 0;
+	}
 }
