@@ -26,6 +26,15 @@
 #define ENOUGH_RECALL_1 0.95
 
 /*
+ * Rows are scattered, like random ones of many dimensions, when for so many of them even the nearest are that far
+ * beside the distance of any two. Then it is the graph that finds little, and more bits gain less than a larger
+ * ef_search: they are at most 2, and 1 where no more than LARGE_VECTORS fit on a page. The README has figures.
+ */
+#define SCATTERED_SHARE 0.9
+#define SCATTERED 0.75
+#define LARGE_VECTORS 2
+
+/*
  * Codes of 8 bits, of few dimensions, find nearly all, and so do codes about enough centres. Where codes about the
  * mean find a little less than most do, centres are tried, too: they may be better than more bits.
  */
@@ -53,6 +62,7 @@ typedef struct Trial
 	int			nqueries;
 	int		   *queries;
 	int		   *nearest;		/* POOL * k for each query; -1 ends fewer */
+	bool		scattered;		/* see SCATTERED */
 } Trial;
 
 /* See build.h. */
@@ -92,6 +102,7 @@ begin_trial(Trial *trial, const HnswVectors *sample)
 	int			n = sample->n;
 	float	   *exact = palloc(sizeof(float) * n);
 	uint64		random = 1;
+	int			nfar = 0;
 
 	trial->sample = sample;
 	trial->k = Max(LEAST_K, Min(HNSW_TRIAL_K, rint(HNSW_TRIAL_K * n / Max(sample->rows, n))));
@@ -106,6 +117,7 @@ begin_trial(Trial *trial, const HnswVectors *sample)
 		int		   *nearest = trial->nearest + i * POOL * trial->k;
 		int			found = 0;
 		float		bound;
+		double		sum = 0;
 
 		CHECK_FOR_INTERRUPTS();
 		for (int j = 0; j < n; j++)
@@ -115,11 +127,13 @@ begin_trial(Trial *trial, const HnswVectors *sample)
 			exact[j] = metric == VDIST_QUANT_L1 ? vdist_kernel->l1(dim, x, y) :
 				metric == VDIST_QUANT_IP ? -vdist_kernel->inner_product(dim, x, y) :
 				vdist_kernel->l2_squared(dim, x, y);
+			sum += exact[j];
 		}
 
 		/* a row is no neighbor of itself */
 		exact[row] = INFINITY;
 		bound = hnsw_kth_smallest(n, trial->k, exact);
+		nfar += bound > SCATTERED * SCATTERED * sum / n;
 		for (int j = 0; j < n && found < POOL * trial->k; j++)
 			if (exact[j] <= bound)
 				nearest[found++] = j;
@@ -127,6 +141,8 @@ begin_trial(Trial *trial, const HnswVectors *sample)
 			nearest[found] = -1;
 		trial->queries[i] = row;
 	}
+	trial->scattered = metric == VDIST_QUANT_L2 && nfar >= SCATTERED_SHARE * trial->nqueries;
+	elog(DEBUG1, "%d of %d rows are far from all others", nfar, trial->nqueries);
 	pfree(exact);
 }
 
@@ -259,14 +275,15 @@ short_enough(const Trial *trial, const HnswSample *result)
 }
 
 /*
- * The fewest bits with which codes find enough, or the most there are; *found is what those find. L1's are not
- * rotated, so they need more of them.
+ * The fewest bits with which codes find enough, or the most that make sense; *found is what those find. L1's are
+ * not rotated, so they need more of them.
  */
 static int
 fewest_bits(const Trial *trial, HnswSample *result, int ncentres, double *found)
 {
 	bool		l1 = trial->sample->metric == VDIST_METRIC_L1;
-	int			most = l1 ? 8 : 4;
+	bool		large = HNSW_PAGE_ROOM / (sizeof(float) * trial->sample->dim) <= LARGE_VECTORS;
+	int			most = l1 ? 8 : !trial->scattered || ncentres > 0 ? 4 : large ? 1 : 2;
 	HnswSample	begin = *result;
 
 	for (int bits = l1 ? 2 : 1;; bits *= 2)
@@ -517,7 +534,8 @@ hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
 		found = try_ranges(&trial, result, result->bits);
 	else
 		result->bits = fewest_bits(&trial, result, 0, &found);
-	choose_centres(&trial, result, found, bits_given);
+	if (bits_given || !trial.scattered || dim <= LONG_CODE_DIMS)
+		choose_centres(&trial, result, found, bits_given);
 	if (!bits_given && result->bits == 1 && result->ncentres == 0 && coded > 0)
 	{
 		result->coded = coded;

@@ -97,6 +97,20 @@ is(info('few200', 'rows_per_page, slots'), '4|30', 'four rows of 200 dimensions 
 is(info('few512', 'rows_per_page, slots'), '3|30', 'three rows of 512 dimensions a page');
 sound($_, 'a sound index') foreach 'few200', 'few512';
 
+# vectors as random as can be: more bits would find little more, and take two to four times the pages
+$node->safe_psql(
+	'postgres', q{
+	CREATE FUNCTION random_vectors(n int, dim int) RETURNS SETOF vector LANGUAGE sql AS $$
+	  SELECT array_agg(random())::real[]::vector FROM generate_series(1, n) i, generate_series(1, dim) j GROUP BY i $$;
+	SELECT setseed(0.5);
+	CREATE TABLE random128 AS SELECT v::vector(128) AS embedding FROM random_vectors(2400, 128) v;
+	CREATE INDEX random128_index ON random128 USING vdist_hnsw (embedding vector_l2_ops);
+	CREATE TABLE random768 AS SELECT v::vector(768) AS embedding FROM random_vectors(2800, 768) v;
+	CREATE INDEX random768_index ON random768 USING vdist_hnsw (embedding vector_cosine_ops)});
+is(info('random128', 'code_bits, rows_per_page, centres'), '2|6|1', 'random vectors of 128 dimensions have 2 bits');
+is(info('random768', 'code_bits, rows_per_page, centres, pages'), '1|2|1|1401', 'of 768 dimensions 1, and one page beside the rows');
+sound($_, 'a sound index') foreach 'random128', 'random768';
+
 # rows go and others come: what the metapage has of them changes; a crash loses nothing of that
 my $before = info('large768', 'routing');
 $node->safe_psql('postgres', 'DELETE FROM large768 WHERE id % 2 = 0; VACUUM large768');
