@@ -21,6 +21,7 @@ typedef struct Edge
 	int			nkept;
 	int			slot;			/* the new row's; n: one more */
 	bool		kept;			/* the new row is to be kept */
+	bool		relies;			/* on the lists of other rows to lead to the one that goes */
 	bool		demoted[HNSW_MAX_SLOTS];	/* neighbors that are to be kept no more */
 } Edge;
 
@@ -92,6 +93,7 @@ typedef struct OwnerList
 	float		from_owner[HNSW_MAX_SLOTS];
 	float		from_new[HNSW_MAX_SLOTS];
 	bool		tried[HNSW_MAX_SLOTS];	/* may not go */
+	bool		relies;			/* as in Edge */
 } OwnerList;
 
 static void
@@ -177,8 +179,8 @@ make_room(HnswInsert *insert, HnswEdges *edges, OwnerList *list, const uint32 *n
 	for (int i = first; i >= 0; i = choose_victim(list, needed))
 	{
 		list->tried[i] = true;
-		if (hnsw_ways_drop(&insert->ways, list->owner->order, neighbors[i]) ||
-			take_over(insert, edges, neighbors[i], NULL))
+		list->relies = hnsw_ways_drop(&insert->ways, list->owner->order, neighbors[i]);
+		if (list->relies || take_over(insert, edges, neighbors[i], NULL))
 			return i;
 	}
 	return first >= 0 && take_over(insert, edges, neighbors[first], code) ? first : -1;
@@ -238,6 +240,7 @@ plan_edge(HnswInsert *insert, HnswEdges *edges, const HnswCandidate *owner, bool
 		edge->demoted[i] = edge->kept && meta->span == 1 && new_occludes(&list, i);
 	if (full)
 		edge->slot = make_room(insert, edges, &list, edge->neighbors, needed, edge->slot, code);
+	edge->relies = list.relies;
 	return edge->slot >= 0;
 }
 
@@ -340,18 +343,67 @@ make_edge(HnswInsert *insert, const Edge *edge, uint32 number)
 	return true;
 }
 
+/*
+ * A list gave up a row because others lead to it. Another insert may have counted on the list, and taken the row out
+ * of one of those: whoever writes last sees that here, and makes the row a beginning of searches.
+ */
+static void
+check_way(HnswInsert *insert, const Edge *edge)
+{
+	const HnswMeta *meta = &insert->meta;
+	Relation	index = insert->search.index;
+	HnswRead   *read = &insert->search.read;
+	uint32		number = edge->neighbors[edge->slot];
+	const HnswRow *row;
+	bool		found = hnsw_lists(insert->image, number);
+
+	for (int i = 0; i < insert->ncandidates && !found; i++)
+	{
+		const HnswCandidate *candidate = &insert->candidates[i];
+
+		if (!hnsw_ways_leads(&insert->ways, candidate->order, number))
+			continue;
+		row = hnsw_read(read, index, meta, candidate->number);
+		found = HnswRowStateOf(row) == HNSW_ROW_LIVE && hnsw_lists(row, number);
+		hnsw_read_unlock(read);
+	}
+	if (found)
+		return;
+	row = hnsw_read(read, index, meta, number);
+	found = HnswRowStateOf(row) != HNSW_ROW_LIVE;
+	if (!found)
+		hnsw_recode(hnsw_codes(index, meta), HnswRowOwn(meta, row), insert->spare,
+					insert->search.scratch);
+	hnsw_read_unlock(read);
+	hnsw_read_end(read);
+	if (!found)
+		hnsw_routing_add(index, meta, number, insert->spare, true);
+}
+
 /* Make the planned edges to the row, now written; false when nothing leads to it. */
 bool
-hnsw_make_edges(HnswInsert *insert, const HnswEdges *edges, uint32 number)
+hnsw_make_edges(HnswInsert *insert, HnswEdges *edges, uint32 number)
 {
 	bool		linked = false;
 	Edge		edge;
 
 	for (int i = 0; i < edges->n; i++)
-		linked |= make_edge(insert, &edges->edges[i], number);
+	{
+		bool		made = make_edge(insert, &edges->edges[i], number);
+
+		edges->edges[i].relies &= made;
+		linked |= made;
+	}
 	for (int i = 0; i < edges->nowners && !linked; i++)
 		while (!linked && plan_edge(insert, NULL, insert->chosen[i], false, true, &edge))
+		{
 			linked = make_edge(insert, &edge, number);
+			if (linked && edge.relies)
+				check_way(insert, &edge);
+		}
+	for (int i = 0; i < edges->n; i++)
+		if (edges->edges[i].relies)
+			check_way(insert, &edges->edges[i]);
 	hnsw_read_end(&insert->search.read);
 	return linked;
 }

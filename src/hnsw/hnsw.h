@@ -371,6 +371,7 @@ typedef struct HnswWay
 	uint32		number;
 	uint16		order;			/* in which it was expanded; PG_UINT16_MAX: it was not */
 	uint16		listed;			/* by so many rows that were expanded, before it was itself */
+	uint16		by[2];			/* the first of these; PG_UINT16_MAX: not any more */
 } HnswWay;
 
 /* Which rows that a search expanded lead to which: a hash table. */
@@ -570,13 +571,14 @@ extern void hnsw_ways_init(HnswWays *ways, int ef, int slots);
 extern void hnsw_ways_reset(HnswWays *ways);
 extern int	hnsw_ways_add(HnswWays *ways, uint32 number, const HnswRow *row);
 extern bool hnsw_ways_drop(HnswWays *ways, int order, uint32 number);
+extern bool hnsw_ways_leads(const HnswWays *ways, int order, uint32 number);
 
 /* ---- edges.c ---- */
 
 typedef struct HnswEdges HnswEdges;
 
 extern HnswEdges *hnsw_plan_edges(HnswInsert *insert);
-extern bool hnsw_make_edges(HnswInsert *insert, const HnswEdges *edges, uint32 number);
+extern bool hnsw_make_edges(HnswInsert *insert, HnswEdges *edges, uint32 number);
 
 /* ---- plan.c ---- */
 

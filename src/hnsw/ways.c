@@ -77,25 +77,43 @@ hnsw_ways_add(HnswWays *ways, uint32 number, const HnswRow *row)
 		HnswWay    *way = enter(ways, row->neighbors[i]);
 
 		if (way != NULL && way->order == PG_UINT16_MAX)
+		{
+			if (way->listed < lengthof(way->by))
+				way->by[way->listed] = Min(ways->nexpanded, PG_UINT16_MAX);
 			way->listed++;
+		}
 	}
 	return ways->nexpanded++;
 }
 
 /*
- * May the row that was expanded as number `order` stop listing another one? If so, that is remembered.
+ * May the row that was expanded as number `order` stop listing another one? If so, that is remembered: there
+ * is a row left for which hnsw_ways_leads is true.
  */
 bool
 hnsw_ways_drop(HnswWays *ways, int order, uint32 number)
 {
 	HnswWay    *way = find(ways, number);
-	bool		counted;
+	bool		left = false;
 
 	if (way->number != number)
 		return false;
-	counted = order < way->order;
-	if (way->listed <= (counted ? 1 : 0))
-		return false;
-	way->listed -= counted;
-	return true;
+	for (int i = 0; i < Min(way->listed, lengthof(way->by)); i++)
+		left = left || (way->by[i] != PG_UINT16_MAX && way->by[i] != order);
+	for (int i = 0; i < Min(way->listed, lengthof(way->by)) && left; i++)
+		if (way->by[i] == order)
+			way->by[i] = PG_UINT16_MAX;
+	return left;
+}
+
+/* Is the row that was expanded as number `order` a way that hnsw_ways_drop has counted on? */
+bool
+hnsw_ways_leads(const HnswWays *ways, int order, uint32 number)
+{
+	const HnswWay *way = find(ways, number);
+
+	for (int i = 0; way->number == number && i < Min(way->listed, lengthof(way->by)); i++)
+		if (way->by[i] == order)
+			return true;
+	return false;
 }

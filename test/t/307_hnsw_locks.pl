@@ -212,6 +212,19 @@ insert_at_once(map { "long(array_agg(x + $_ / 1000.0)::real[]::vector) FROM unne
 is(problems(), '', 'each is in the lists of others, or searches begin at it');
 $row = 'example(i)';
 
+# neighbors of each other, again and again: what one drops from a list because another list has it, another may drop from that
+sql('DROP TABLE item; CREATE TABLE item (id serial PRIMARY KEY, embedding vector(48));
+	INSERT INTO item (embedding) SELECT example(i) FROM generate_series(1, 2100) i;
+	CREATE INDEX item_index ON item USING vdist_hnsw (embedding) WITH (m = 4, ef_construction = 8)');
+$example = 100000;
+fill_routing();
+foreach my $at (20, 40, 60, 80)
+{
+	fill_pages();
+	insert_at_once(map { "array_agg(x + $_ * 0.05 * sin(j * $_ * 7))::real[] FROM unnest(example($at)::real[]) WITH ORDINALITY u(x, j)" } 1 .. 12);
+	is(problems(), '', 'no row loses its way');
+}
+
 sql('DROP TABLE item; CREATE TABLE item (id serial PRIMARY KEY, embedding vector(48));
 	INSERT INTO item (embedding) SELECT example(i) FROM generate_series(1, 2500) i;
 	CREATE INDEX item_index ON item USING vdist_hnsw (embedding) WITH (m = 2, ef_construction = 4)');
