@@ -78,10 +78,10 @@ sub twice
 
 # ---- builds ----
 sql(q{INSERT INTO item (embedding, crowd) SELECT example(i), crowd(i) FROM generate_series(1, 2200) i;
-	INSERT INTO item (embedding, crowd) SELECT example(7), crowd(7) FROM generate_series(1, 700) i;
+	INSERT INTO item (embedding, crowd) SELECT example(7), crowd(i) FROM generate_series(2201, 2900) i;
 	CREATE INDEX item_index ON item USING vdist_hnsw (embedding);
 	INSERT INTO wide (embedding) SELECT wide(i) FROM generate_series(1, 2010) i;
-	CREATE INDEX wide_index ON wide USING vdist_hnsw (embedding) WITH (m = 14, quantization = '8');
+	CREATE INDEX wide_index ON wide USING vdist_hnsw (embedding) WITH (m = 20, quantization = '8');
 	CREATE INDEX item_crowds ON item USING vdist_hnsw (crowd)});
 cmp_ok(sql("SELECT row_bytes FROM vdist.index_info('wide_index')"), '>', 8192, 'an index has rows wider than a page');
 cmp_ok(sql("SELECT centres FROM vdist.index_info('item_crowds')"), '>', 1, 'another several centres');
