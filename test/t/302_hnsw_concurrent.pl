@@ -18,7 +18,7 @@ my @indexes = qw(item_index item_wide item_cosine item_crowds);
 my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init(allows_streaming => 1);
 $node->append_conf('postgresql.conf',
-	"shared_buffers = 64MB\nautovacuum = off\nmax_wal_size = 1GB\nrestart_after_crash = on\n");
+	"shared_buffers = 64MB\nautovacuum = off\nmax_wal_size = 1GB\nwal_keep_size = 1GB\nrestart_after_crash = on\n");
 $node->start;
 
 # Seeds are drawn so that a few come often: many equal vectors beside many different ones. The rows of
