@@ -282,18 +282,23 @@ drop_results(HnswScan *so)
 	so->nresults = 0;
 }
 
-/* What a long search needed would count as the memory of the next one, and cut that short. */
+/*
+ * What a long search needed would count as the memory of the next one, and cut that short; what any search needs
+ * stays.
+ */
 static void
 shorten_lists(HnswScan *so)
 {
-	if (so->hits_size > LIST_SIZE)
+	int			size = Max(LIST_SIZE, 2 * so->search.ef);
+
+	if (so->hits_size > size)
 	{
-		so->hits_size = LIST_SIZE;
+		so->hits_size = size;
 		so->hits = repalloc_huge(so->hits, sizeof(HnswHit) * so->hits_size);
 	}
-	if (so->results_size > LIST_SIZE)
+	if (so->results_size > size)
 	{
-		so->results_size = LIST_SIZE;
+		so->results_size = size;
 		so->results = repalloc_huge(so->results, sizeof(HnswResult) * so->results_size);
 	}
 	if (so->late != NULL)
