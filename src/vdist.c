@@ -84,8 +84,8 @@ define_pgvector_settings(void)
 	}
 
 	DefineCustomIntVariable("hnsw.ef_search",
-							"Rows that an index scan looks at before it returns the first.",
-							"More find truer neighbors and take longer.",
+							"Rows that an index scan looks at before it returns the first, on the average.",
+							"More find truer neighbors and take longer; fewer than 20 do as 20.",
 							&pgvector_ef_search,
 							HNSW_DEFAULT_EF_SEARCH, 1, PGVECTOR_MAX_EF_SEARCH,
 							PGC_USERSET, 0, NULL, NULL, NULL);

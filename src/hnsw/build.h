@@ -168,7 +168,7 @@ hnsw_graph_entries(int limit)
  * The positions of routing rows, ascending, when the graph's rows are on pages from number `first` on;
  * *sorted becomes HnswMeta's.
  */
-extern uint32 *hnsw_choose_routing(HnswBuild *build, uint32 first, int *count, uint32 *sorted);
+extern uint32 *hnsw_choose_routing(HnswBuild *build, uint32 first, int *count, HnswMeta *head);
 
 /* ---- pages.c ---- */
 

@@ -46,14 +46,12 @@ read_floats(Relation index, BlockNumber block, Size n, float *out)
 static void
 read_mean(Relation index, const HnswMeta *head, float *mean)
 {
-	const VdistHalf *here = (const VdistHalf *) (head + 1);
-
 	if (head->version < HNSW_VERSION_HEAD)
 		read_floats(index, HNSW_FIRST_BLOCK, head->dim, mean);
 	else if (BlockNumberIsValid(head->mean_block))
 		read_floats(index, head->mean_block, head->dim, mean);
 	else
-		vdist_kernel->half_to_float(head->dim, here, mean);
+		vdist_kernel->half_to_float(head->dim, HnswMean(head), mean);
 }
 
 /* Copy so many routing entries. */
@@ -133,6 +131,8 @@ hnsw_cache(Relation index)
 	read_head(index, HNSW_PAGE_ROOM, head);
 	hnsw_meta_check(index, head);
 	meta = *head;
+	if (meta.version < HNSW_VERSION_STRETCH)
+		meta.stretch = meta.stretch_slope = 0;
 	nhints = RelationGetNumberOfBlocks(index);
 	if (meta.routing_count > (uint64) nhints * meta.rows_per_page)
 		hnsw_page_corrupted(index, HNSW_META_BLOCK);

@@ -99,6 +99,7 @@ hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int e
 	search->index = index;
 	search->meta = *meta;
 	search->ef = ef;
+	search->least = ef;
 	search->visit = visit;
 	search->visit_arg = visit_arg;
 	if (meta->ncentres > 0)
@@ -210,6 +211,8 @@ hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 							   search->own_rest, search->code, search->scratch);
 
 	search->npool = 0;
+	search->nnearest = 0;
+	search->limit = PG_UINT64_MAX;
 	search->hops = 0;
 	memset(search->asked, 0xFF, sizeof(search->asked));
 	memset(search->ranked, 0xFF, sizeof(uint32) << (32 - search->ranked_shift));
@@ -235,7 +238,18 @@ hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 					cache->routing[HnswKeyRow(nearest[i])] << 1, search->ef);
 }
 
-/* The nearest row of the pool that is not expanded, marked as expanded; HNSW_NO_ROW if there is none. */
+/* From this key on rows do not get into the pool, or will never be expanded. */
+static inline uint64
+pool_bound(const HnswSearch *search)
+{
+	uint64		bound = search->npool < search->ef ? PG_UINT64_MAX : search->pool[search->ef - 1];
+
+	if (bound > search->limit && search->npool >= search->least)
+		bound = Max(search->limit, search->pool[search->least - 1]);
+	return bound;
+}
+
+/* The nearest row of the pool that is to be expanded, marked as expanded; HNSW_NO_ROW if there is none. */
 static inline uint32
 take_nearest(HnswSearch *search, int *at)
 {
@@ -245,6 +259,8 @@ take_nearest(HnswSearch *search, int *at)
 
 		if ((key & HNSW_KEY_EXPANDED) == 0)
 		{
+			if (key > search->limit && search->hops >= search->least)
+				return HNSW_NO_ROW;
 			search->pool[(*at)++] = key | HNSW_KEY_EXPANDED;
 			return HnswKeyRow(key);
 		}
@@ -283,8 +299,8 @@ ask_ahead(HnswSearch *search, int at)
 }
 
 /*
- * Expand rows, nearest first, until the ef nearest that were seen are all expanded. visit is called
- * for every expanded row, with its page locked.
+ * Expand rows, nearest first, until the ef nearest that were seen are all expanded, or those within the
+ * stretch (stretch.c). visit is called for every expanded row, with its page locked.
  *
  * The next row is chosen before the current one's neighbors are known, so that its memory is on the
  * way while they are ranked: a warm hop is mostly cache misses. Nearly all rows of the pool are
@@ -325,7 +341,7 @@ hnsw_search_run(HnswSearch *search)
 
 			n = pick_new(search, row);
 			hnsw_estimate(search, row, search->which, n, search->estimates);
-			bound = search->npool < search->ef ? PG_UINT64_MAX : search->pool[search->ef - 1];
+			bound = pool_bound(search);
 			for (int i = 0; i < n; i++)
 			{
 				uint64		key = hnsw_key(search->estimates[i],
@@ -337,8 +353,7 @@ hnsw_search_run(HnswSearch *search)
 
 					if (position >= 0 && position < at)
 						at = position;
-					if (search->npool == search->ef)
-						bound = search->pool[search->ef - 1];
+					bound = pool_bound(search);
 				}
 			}
 		}

@@ -23,8 +23,9 @@
 /* ---- layout ---- */
 
 #define HNSW_MAGIC 0x57534E48
-#define HNSW_VERSION 4
+#define HNSW_VERSION 5
 #define HNSW_VERSION_HEAD 4		/* from then on the metapage has more than constants */
+#define HNSW_VERSION_STRETCH 5	/* from then on it has these */
 #define HNSW_META_BLOCK 0
 #define HNSW_FIRST_BLOCK 1		/* behind it; before version 4 the mean begins here */
 
@@ -100,7 +101,17 @@ typedef struct HnswMeta
 	pg_crc32c	crc_mean;		/* of the block's number, and of the mean if it is here */
 	uint32		routing_here;	/* routing rows on this page, behind all that */
 	uint32		routing_sorted; /* see hnsw_rank_all */
+	/* from here on since version 5 */
+	float		stretch;		/* see stretch.c; 0: a search expands all of its pool */
+	float		stretch_slope;
 } HnswMeta;
+
+/* Bytes of that on the metapage. */
+#define HnswHeadSize(meta) \
+	((meta)->version < HNSW_VERSION_STRETCH ? offsetof(HnswMeta, stretch) : sizeof(HnswMeta))
+
+/* The mean, where it lies behind that. */
+#define HnswMean(meta) ((VdistHalf *) ((char *) (meta) + HnswHeadSize(meta)))
 
 /* Has the index no graph yet? Then a row's own code is the vector itself. */
 #define HnswIsFlat(meta) ((meta)->slots == 0)
@@ -129,7 +140,7 @@ typedef struct HnswRouting
 	((HNSW_PAGE_ROOM - sizeof(HnswRouting)) / HNSW_ROUTING_ENTRY(meta))
 
 /* On the metapage, given where it has its HnswMeta. */
-#define HnswRoutingHere(meta) ((char *) ((meta) + 1) + HnswMeanHere(meta))
+#define HnswRoutingHere(meta) ((char *) (meta) + HnswHeadSize(meta) + HnswMeanHere(meta))
 
 typedef enum HnswRowState
 {
@@ -329,6 +340,9 @@ typedef void (*HnswVisit) (struct HnswSearch *search, uint32 number, const HnswR
 /* Rows that are asked for ahead. */
 #define HNSW_AHEAD 8
 
+/* Of the rows found, so many of the nearest say how far a search looks (stretch.c). */
+#define HNSW_NEAR 16
+
 /* A search for the rows nearest to one vector. */
 typedef struct HnswSearch
 {
@@ -345,6 +359,12 @@ typedef struct HnswSearch
 	float	   *scratch;
 	uint64	   *pool;			/* the ef nearest: distance, row number, expanded flag, ascending */
 	int			npool;
+	int			least;			/* rows that are expanded in any case */
+	uint64		limit;			/* those beyond this key are not, else */
+	float		stretch;		/* it is so many times the last of nearest[]; 0: there is none */
+	int			nearest_size;
+	int			nnearest;
+	float		nearest[HNSW_NEAR]; /* own distances found, ascending */
 	uint32	   *ranked;			/* hash table of rows that were ranked; forgets */
 	int			ranked_shift;	/* it has 1 << (32 - shift) entries */
 	HnswRead	read;
@@ -542,6 +562,47 @@ extern void hnsw_search_run(HnswSearch *search);
 extern void hnsw_estimate(HnswSearch *search, const HnswRow *row, const uint16 *which, int n,
 						  float *distance);
 extern float hnsw_own_distance(HnswSearch *search, const HnswRow *row, float *error);
+
+/* A row of such an own distance was expanded. */
+static inline void
+hnsw_search_near(HnswSearch *search, float distance)
+{
+	float	   *nearest = search->nearest;
+	int			at = search->nnearest;
+
+	if (search->nearest_size == 0 ||
+		(at == search->nearest_size && !(distance < nearest[at - 1])))
+		return;
+	if (at == search->nearest_size)
+		at--;
+	else
+		search->nnearest++;
+	for (; at > 0 && nearest[at - 1] > distance; at--)
+		nearest[at] = nearest[at - 1];
+	nearest[at] = distance;
+	if (search->stretch > 0 && search->nnearest == search->nearest_size)
+		search->limit = hnsw_key(nearest[search->nnearest - 1] * search->stretch, HNSW_NO_ROW);
+}
+
+/* ---- stretch.c ---- */
+
+/* Searches that measure the stretch. */
+#define HNSW_STRETCH_SEARCHES 256
+
+typedef struct HnswStretch
+{
+	HnswSearch	search;
+	int			pool;
+	int			n;				/* searches */
+	float	   *ratios;			/* pool a search: distances by that of the last of nearest[] */
+} HnswStretch;
+
+extern int	hnsw_stretch_pool(const HnswMeta *meta, int ef);
+extern void hnsw_stretch_set(HnswSearch *search, int ef);
+extern void hnsw_stretch_begin(HnswStretch *measured, Relation index, const HnswMeta *meta,
+							   HnswVisit visit, void *visit_arg);
+extern void hnsw_stretch_add(HnswStretch *measured);
+extern void hnsw_stretch_end(HnswStretch *measured, int64 nrows, HnswMeta *meta);
 
 /* ---- repair.c ---- */
 

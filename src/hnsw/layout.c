@@ -227,7 +227,7 @@ hnsw_mean_crc(const HnswMeta *meta, const VdistHalf *here)
 bool
 hnsw_mean_fits(const HnswMeta *meta, const float *mean)
 {
-	if (sizeof(HnswMeta) + sizeof(VdistHalf) * meta->dim > HNSW_PAGE_ROOM)
+	if (HnswHeadSize(meta) + sizeof(VdistHalf) * meta->dim > HNSW_PAGE_ROOM)
 		return false;
 	for (int i = 0; i < meta->dim; i++)
 		if (vdist_half_to_float(vdist_float_to_half(mean[i])) != mean[i])
@@ -239,7 +239,7 @@ hnsw_mean_fits(const HnswMeta *meta, const float *mean)
 uint32
 hnsw_routing_room(const HnswMeta *meta)
 {
-	Size		taken = sizeof(HnswMeta) + HnswMeanHere(meta);
+	Size		taken = HnswHeadSize(meta) + HnswMeanHere(meta);
 
 	if (meta->version < HNSW_VERSION_HEAD || HnswIsFlat(meta) || taken > HNSW_PAGE_ROOM)
 		return 0;
@@ -316,8 +316,8 @@ hnsw_meta_check(Relation index, const HnswMeta *meta)
 	if (unlikely(meta->magic != HNSW_MAGIC || meta->crc != hnsw_meta_crc(meta) ||
 				 (meta->version > 1 && meta->crc_centres != hnsw_centres_crc(meta)) ||
 				 (meta->version >= HNSW_VERSION_HEAD &&
-				  (sizeof(HnswMeta) + HnswMeanHere(meta) > HNSW_PAGE_ROOM ||
-				   meta->crc_mean != hnsw_mean_crc(meta, (const VdistHalf *) (meta + 1)) ||
+				  (HnswHeadSize(meta) + HnswMeanHere(meta) > HNSW_PAGE_ROOM ||
+				   meta->crc_mean != hnsw_mean_crc(meta, HnswMean(meta)) ||
 				   meta->routing_here > hnsw_routing_room(meta)))))
 		ereport(ERROR,
 				(errcode(ERRCODE_INDEX_CORRUPTED),

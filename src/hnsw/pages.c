@@ -412,7 +412,7 @@ write_routing(Writer *writer)
 	HnswBuild  *build = writer->build;
 	HnswMeta   *head = writer->head;
 	int			n;
-	uint32	   *positions = hnsw_choose_routing(build, writer->first, &n, &head->routing_sorted);
+	uint32	   *positions = hnsw_choose_routing(build, writer->first, &n, head);
 	int			room = HNSW_ROUTING_ROOM(head);
 
 	head->routing_count = n;
@@ -459,7 +459,7 @@ write_centres(Writer *writer)
 {
 	HnswBuild  *build = writer->build;
 	HnswMeta   *head = writer->head;
-	VdistHalf  *here = (VdistHalf *) (head + 1);
+	VdistHalf  *here = HnswMean(head);
 
 	if (HnswMeanHere(head) > 0)
 		vdist_kernel->float_to_half(head->dim, build->mean, here);

@@ -191,6 +191,25 @@ estimate(Trial *trial, int64 position)
 	return distance;
 }
 
+/* Search for the row at a position; false when it has no place among the others. */
+static bool
+run(Trial *trial, HnswSearch *search, int64 position)
+{
+	HnswBuild  *build = trial->build;
+	const HnswMeta *meta = &build->meta;
+	const HnswBuildRow *stored = hnsw_spool_get(build->rows, position);
+
+	CHECK_FOR_INTERRUPTS();
+	if (stored->unordered)
+		return false;
+	hnsw_decode_code(&build->coding, &build->coding.own, stored->own, trial->x);
+	for (int i = 0; i < meta->dim && meta->ncentres == 0; i++)
+		trial->x[i] += trial->cache->mean[i];
+	hnsw_search_set(search, trial->cache, trial->x);
+	hnsw_search_run(search);
+	return true;
+}
+
 /*
  * Does a search for the row at a position find its way there: to the row or one of those that it keeps as
  * neighbors, or to something that is nearer by the codes, as it may well be with inner products?
@@ -200,23 +219,15 @@ is_found(Trial *trial, int64 position)
 {
 	HnswBuild  *build = trial->build;
 	HnswSearch *search = &trial->search;
-	const HnswMeta *meta = &build->meta;
-	const HnswBuildRow *stored = hnsw_spool_get(build->rows, position);
 	uint32		number = row_number(trial, position);
 	const HnswRow *row;
 	bool		found = false;
 
-	CHECK_FOR_INTERRUPTS();
-	if (stored->unordered)
+	if (!run(trial, search, position))
 		return true;
-	hnsw_decode_code(&build->coding, &build->coding.own, stored->own, trial->x);
-	for (int i = 0; i < meta->dim && meta->ncentres == 0; i++)
-		trial->x[i] += trial->cache->mean[i];
-	hnsw_search_set(search, trial->cache, trial->x);
-	hnsw_search_run(search);
 	if (search->npool == 0 || hnsw_key_distance(search->pool[0]) <= estimate(trial, position))
 		return true;
-	row = hnsw_read(&trial->read, build->index, meta, number);
+	row = hnsw_read(&trial->read, build->index, &build->meta, number);
 	for (int i = 0; i < search->npool && !found; i++)
 	{
 		uint32		other = HnswKeyRow(search->pool[i]);
@@ -343,11 +354,41 @@ sort_routing(Trial *trial, double share)
 	return missed <= share + MISSED_MORE;
 }
 
+/* What a search knows of how near a row is, unless it is the one that is searched for. */
+static void
+visit_other(HnswSearch *search, uint32 number, const HnswRow *row)
+{
+	float		error;
+
+	if (number != *(uint32 *) search->visit_arg)
+		hnsw_search_near(search, hnsw_own_distance(search, row, &error));
+}
+
+/* Measure how far searches are to look. */
+static void
+measure_stretch(Trial *trial, HnswMeta *head)
+{
+	int64		n = trial->build->n;
+	int64		step = Max(n / HNSW_STRETCH_SEARCHES, 1);
+	uint32		number;
+	HnswStretch measured;
+
+	hnsw_stretch_begin(&measured, trial->build->index, &trial->build->meta, visit_other, &number);
+	for (int64 p = step / 2; p < n; p += step)
+	{
+		number = row_number(trial, p);
+		if (run(trial, &measured.search, p))
+			hnsw_stretch_add(&measured);
+	}
+	hnsw_stretch_end(&measured, n, head);
+}
+
 /*
- * The positions of the rows that become routing rows. Of the graph all is on pages but these.
+ * The positions of the rows that become routing rows, and what the metapage, head, says of searches. Of the graph
+ * all is on pages but these rows.
  */
 uint32 *
-hnsw_choose_routing(HnswBuild *build, uint32 first, int *count, uint32 *sorted)
+hnsw_choose_routing(HnswBuild *build, uint32 first, int *count, HnswMeta *head)
 {
 	Trial		trial;
 	uint32	   *positions;
@@ -365,7 +406,9 @@ hnsw_choose_routing(HnswBuild *build, uint32 first, int *count, uint32 *sorted)
 			 trial.cache->nrouting);
 		share = add_needed(&trial);
 		n = trial.cache->nrouting;
-		*sorted = sort_routing(&trial, share) ? n : 0;
+		head->routing_sorted = sort_routing(&trial, share) ? n : 0;
+		trial.cache->rank_all = hnsw_rank_all(n, head->routing_sorted);
+		measure_stretch(&trial, head);
 	}
 	PG_FINALLY();
 	{

@@ -19,7 +19,7 @@
 
 #include "hnsw/scan.h"
 
-/* Rows that most queries ask for. */
+/* Rows that most queries ask for: a search looks at no fewer than twice as many. */
 #define USUAL_LIMIT 10
 
 /* Room in the lists of hits and results to begin with. */
@@ -124,6 +124,7 @@ hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 		float		error;
 		float		estimate = hnsw_own_distance(&so->search, row, &error);
 
+		hnsw_search_near(&so->search, estimate);
 		vdist_index_bounds(&so->metric, estimate, error, &lower, &upper);
 		if (!so->trust_bounds || !(lower < upper))
 			upper = get_float8_infinity();
@@ -282,31 +283,6 @@ drop_results(HnswScan *so)
 	so->nresults = 0;
 }
 
-/*
- * What a long search needed would count as the memory of the next one, and cut that short; what any search needs
- * stays.
- */
-static void
-shorten_lists(HnswScan *so)
-{
-	int			size = Max(LIST_SIZE, 2 * so->search.ef);
-
-	if (so->hits_size > size)
-	{
-		so->hits_size = size;
-		so->hits = repalloc_huge(so->hits, sizeof(HnswHit) * so->hits_size);
-	}
-	if (so->results_size > size)
-	{
-		so->results_size = size;
-		so->results = repalloc_huge(so->results, sizeof(HnswResult) * so->results_size);
-	}
-	if (so->late != NULL)
-		pfree(so->late);
-	so->late = NULL;
-	so->late_size = 0;
-}
-
 void
 hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
 {
@@ -316,7 +292,10 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	so->phase = HNSW_SCAN_START;
 	so->nhits = 0;
 	drop_results(so);
-	shorten_lists(so);
+	if (so->late != NULL)
+		pfree(so->late);
+	so->late = NULL;
+	so->late_size = 0;
 	so->nreturned = 0;
 	so->nlate = 0;
 	so->last = -get_float8_infinity();
@@ -333,28 +312,49 @@ hnsw_limit_scan(IndexScanDesc scan, const HnswScanLimits *limits)
 	((HnswScan *) scan->opaque)->limits = *limits;
 }
 
+/*
+ * Make the lists as long as a search begins with. What a long one needed would count as the memory of the next, and
+ * cut that short.
+ */
+static void
+set_lists(HnswScan *so)
+{
+	int			size = Max(LIST_SIZE, 2 * so->ef);
+
+	if (so->hits != NULL && so->hits_size == size && so->results_size == size)
+		return;
+	if (so->hits != NULL)
+	{
+		pfree(so->hits);
+		pfree(so->results);
+	}
+	so->hits = palloc_extended(sizeof(HnswHit) * size, MCXT_ALLOC_HUGE);
+	so->hits_size = size;
+	so->results = palloc_extended(sizeof(HnswResult) * size, MCXT_ALLOC_HUGE);
+	so->results_size = size;
+}
+
 /* Allocate what every search of this scan needs, and again when ef changed. */
 static void
 prepare(IndexScanDesc scan, const HnswCache *cache)
 {
 	HnswScan   *so = scan->opaque;
 	MemoryContext old = MemoryContextSwitchTo(so->context);
-	int			ef = so->limits.ef > 0 ? so->limits.ef : hnsw_ef_search;
+	int			ef = Max(so->limits.ef > 0 ? so->limits.ef : hnsw_ef_search, 2 * USUAL_LIMIT);
 
 	if (so->metric.projected)
 		ef *= HNSW_PROJECTED_EF;
 
 	if (so->prepared == NULL)
-	{
 		so->prepared = palloc(sizeof(float) * cache->meta.dim);
-		so->hits_size = LIST_SIZE;
-		so->hits = palloc(sizeof(HnswHit) * so->hits_size);
-		so->results_size = LIST_SIZE;
-		so->results = palloc(sizeof(HnswResult) * so->results_size);
+	if (so->search.index == NULL || so->ef != ef || so->search.meta.crc != cache->meta.crc)
+	{
+		so->ef = ef;
+		hnsw_search_init(&so->search, scan->indexRelation, &cache->meta,
+						 hnsw_stretch_pool(&cache->meta, ef), visit_hit, so);
+		hnsw_stretch_set(&so->search, ef);
 	}
-	if (so->search.index == NULL || so->search.ef != ef ||
-		so->search.meta.crc != cache->meta.crc)
-		hnsw_search_init(&so->search, scan->indexRelation, &cache->meta, ef, visit_hit, so);
+	set_lists(so);
 	MemoryContextSwitchTo(old);
 }
 
@@ -412,7 +412,7 @@ is_nearest(HnswScan *so, const HnswResult *result)
 
 /*
  * May the nearest result be returned? Of the first search, as many as a usual LIMIT asks for, or an eighth of
- * its pool, and never more than the nearer half. Who asks for more has a condition or a large LIMIT and is
+ * what it looks at. Who asks for more has a condition or a large LIMIT and is
  * served by the stream, which looks further: what is returned too early costs all that is found late.
  */
 static bool
@@ -423,7 +423,7 @@ can_return(HnswScan *so)
 	if (so->phase == HNSW_SCAN_FLAT)
 		return true;
 	if (so->phase == HNSW_SCAN_POOL)
-		return so->nreturned < Max(Min(so->search.ef / 2, Max(so->search.ef / 8, USUAL_LIMIT)), 1);
+		return so->nreturned < Max(so->ef / 8, USUAL_LIMIT);
 	return hnsw_stream_passed(so, so->results[0].distance);
 }
 

@@ -48,6 +48,7 @@ typedef struct HnswScan
 	struct varlena *query;		/* for exact distances; NULL when it is */
 	float	   *prepared;		/* as searched for */
 	bool		trust_bounds;
+	int			ef;				/* rows that the first search looks at, on the average */
 
 	Vector	   *flat;			/* a row of a flat index */
 	HnswHit    *hits;

@@ -231,7 +231,7 @@ hnsw_stream_passed(HnswScan *so, double distance)
 		return true;
 	nearest = vdist_index_estimate(&so->metric, hnsw_key_distance(so->frontier[0]));
 	return distance <= nearest &&
-		so->nhits >= so->nreturned + Max(so->search.ef, HNSW_STREAM_AHEAD * so->nreturned);
+		so->nhits >= so->nreturned + Max(so->ef, HNSW_STREAM_AHEAD * so->nreturned);
 }
 
 /* A row that should have come earlier: it comes last, so that the others are in order. */

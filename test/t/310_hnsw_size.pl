@@ -138,7 +138,8 @@ cmp_ok(recall('grown'), '>=', 0.95, 'grown: recall');
 my @far = (
 	[ 'plain', 2500, 64, 1, 30000, "WITH (quantization = '8')", 1, 'centres', '1' ],
 	[ 'crowds', 3000, 12, 20, 30000, '', 2, 'centres > 1', 't' ],
-	[ 'short', 3300, 700, 1, 3000, '', 3, 'code_dims < 700', 't' ]);
+	[ 'short', 3300, 700, 1, 3000, '', 3, 'code_dims < 700', 't' ],
+	[ 'here', 3000, 100, 1, 0, '', 4, 'centres', '1' ]);
 foreach (@far)
 {
 	my ($name, $rows, $dim, $crowds, $off, $options, $version, $what, $is) = @$_;
@@ -165,19 +166,42 @@ sub crc32c
 	return $crc ^ 0xFFFFFFFF;
 }
 
-# Until version 4 the metapage had constants alone: the mean was on block 1, routing rows on pages of their own.
+# A search by an older format expands as many rows whatever they are, as this one does without a stretch.
+sub without_stretch
+{
+	my ($path) = @_;
+	open my $file, '+<:raw', $path or die $!;
+	seek $file, 24 + 84, 0;
+	print $file pack 'ff', 0, 0;
+	close $file or die $!;
+	return;
+}
+
+# Until version 5 the metapage had no stretch; until version 4 it had constants alone: the mean was on block 1, routing rows
+# on pages of their own.
 sub make_old
 {
 	my ($path, $version) = @_;
 	open my $file, '+<:raw', $path or die $!;
 	local $/;
 	my $bytes = <$file>;
+	if ($version == 4)
+	{
+		substr $bytes, 24 + 4, 4, pack 'L', $version;
+		substr $bytes, 24 + 40, 4, pack 'L', crc32c(substr $bytes, 24, 40);
+		substr $bytes, 24 + 84, 8, '';
+		substr $bytes, 8176, 0, "\0" x 8;
+		seek $file, 0, 0;
+		print $file $bytes;
+		close $file or die $!;
+		return;
+	}
 	my ($code_size) = unpack 'L', substr $bytes, 24 + 32, 4;
 	my ($mean_block, $crc, $here) = unpack 'LLL', substr $bytes, 24 + 68, 12;
 	die "the mean is at block $mean_block" if $mean_block != 1;
 	my $page = substr $bytes, 0, 8192;
 	substr $page, 24, 8160, pack 'LLa8152', unpack('L', substr $bytes, 24 + 44, 4), $here,
-	  substr $bytes, 24 + 84, $here * (4 + $code_size);
+	  substr $bytes, 24 + 92, $here * (4 + $code_size);
 	substr $page, 8188, 2, pack 'S', 3;
 	substr $bytes, 24 + 4, 4, pack 'L', $version;
 	substr $bytes, 24 + 40, 8, pack 'LL', crc32c(substr $bytes, 24, 40), length($bytes) / 8192;
@@ -188,8 +212,11 @@ sub make_old
 	return;
 }
 
-my %order = map { ($_->[0] => order($_->[0])) } @far;
 my %path = map { ($_->[0] => $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$_->[0]_index')")) } @far;
+$node->stop;
+without_stretch($path{ $_->[0] }) foreach @far;
+$node->start;
+my %order = map { ($_->[0] => order($_->[0])) } @far;
 $node->stop;
 make_old($path{ $_->[0] }, $_->[6]) foreach @far;
 $node->start;
