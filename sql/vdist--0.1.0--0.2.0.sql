@@ -98,7 +98,7 @@ CREATE FUNCTION vdist.index_info(index regclass,
     OUT pages bigint, OUT bytes bigint, OUT levels integer, OUT routing bigint,
     OUT degree double precision, OUT slots integer, OUT row_bytes integer,
     OUT rows_per_page integer, OUT code_bits integer, OUT own_bits integer, OUT centres integer,
-    OUT code_dims integer)
+    OUT code_dims integer, OUT ef_factor integer)
   AS 'MODULE_PATHNAME', 'vdist_hnsw_info' LANGUAGE C STRICT VOLATILE PARALLEL SAFE;
 COMMENT ON FUNCTION vdist.index_info(regclass) IS
   'what a vdist_hnsw index is made of: rows of the graph, heap rows they stand for, size, codes';

@@ -59,10 +59,12 @@ init_sample(const VdistIndexMetric *metric, const HnswOptions *options, HnswSamp
 	sample->centre = palloc0(sizeof(float) * graph_dim(metric->code_metric, metric->code_dim));
 	sample->range = 1.0f;
 	sample->bits = options->quantization;
+	sample->most_bits = hnsw_most_bits(metric, options->m);
 	sample->coded = hnsw_short_code(metric, options->m);
 	sample->dim = metric->code_dim;
 	sample->wide = false;
 	sample->ncentres = 0;
+	sample->ef_factor = 1;
 	sample->centres = NULL;
 }
 
@@ -84,6 +86,7 @@ init_meta(Relation heap, Relation index, IndexInfo *info, VdistIndexMetric *metr
 	hnsw_layout(meta, metric, options.m, options.ef_construction, sample->bits,
 				sample->coded, sample->ncentres);
 	meta->range = sample->range;
+	meta->ef_factor *= sample->ef_factor;
 }
 
 void
@@ -540,6 +543,7 @@ decide(HnswBuild *build, const Rows *rows, HnswSample *sample)
 	hnsw_layout(&build->meta, metric, options.m, options.ef_construction, sample->bits,
 				sample->coded, sample->ncentres);
 	build->meta.range = sample->range;
+	build->meta.ef_factor *= sample->ef_factor;
 	pfree(x);
 }
 

@@ -33,7 +33,9 @@ typedef struct HnswSample
 	float	   *mean;			/* dim floats: the centre of all codes */
 	float		range;			/* see HnswMeta */
 	int			bits;			/* of the codes of neighbors */
-	int			coded;			/* components that those are of; 0: all */
+	int			most_bits;		/* that they may have */
+	int			coded;			/* components that they are of; 0: all */
+	int			ef_factor;		/* see HnswMeta */
 	int			dim;			/* of the vectors that codes are made of */
 	float	   *centre;			/* as many floats as graph_dim: of the graph */
 	bool		wide;			/* see VdistGraphParams */
@@ -56,7 +58,7 @@ typedef struct HnswVectors
 	const float *x;				/* n * dim */
 } HnswVectors;
 
-/* The k-th smallest of n floats, k at most 4 HNSW_TRIAL_K and at most n. */
+/* The k-th smallest of n floats, k at most 16 HNSW_TRIAL_K and at most n. */
 extern float hnsw_kth_smallest(int n, int k, const float *x);
 
 /* Choose the bits of codes, unless they are given (not 0), whether the graph is built on floats, and centres. */

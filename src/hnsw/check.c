@@ -116,10 +116,12 @@ vdist_hnsw_info(PG_FUNCTION_ARGS)
 	int64		tids = 0;
 	int64		edges = 0;
 	TupleDesc	desc;
-	Datum		values[16];
-	bool		nulls[16] = {false};
+	Datum		values[17];
+	bool		nulls[17] = {false};
+	VdistIndexMetric metric;
 	int			i = 0;
 
+	vdist_index_metric(index, &metric);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	for (BlockNumber block = HNSW_FIRST_BLOCK; block < nblocks; block++)
@@ -162,6 +164,7 @@ vdist_hnsw_info(PG_FUNCTION_ARGS)
 	values[i++] = Int32GetDatum(meta.own_bits);
 	values[i++] = Int32GetDatum(Max(meta.ncentres, 1));
 	values[i++] = Int32GetDatum(hnsw_coded(&meta));
+	values[i++] = Int32GetDatum(hnsw_ef_factor(&metric, &meta));
 	relation_close(index, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -69,9 +69,8 @@ hnsw_cost_of(double ef, PlannerInfo *root, IndexPath *path, double loop_count, C
 		const HnswMeta *meta;
 
 		vdist_index_metric(index, &metric);
-		if (metric.projected)
-			ef *= HNSW_PROJECTED_EF;
 		meta = &hnsw_cache(index)->meta;
+		ef *= hnsw_ef_factor(&metric, meta);
 		flat = HnswIsFlat(meta);
 		row_kb = meta->row_size / 1024.0;
 		index_close(index, NoLock);

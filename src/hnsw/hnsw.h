@@ -25,7 +25,7 @@
 #define HNSW_MAGIC 0x57534E48
 #define HNSW_VERSION 5
 #define HNSW_VERSION_HEAD 4		/* from then on the metapage has more than constants */
-#define HNSW_VERSION_STRETCH 5	/* from then on it has these */
+#define HNSW_VERSION_STRETCH 5	/* from then on it has stretch and ef_factor */
 #define HNSW_META_BLOCK 0
 #define HNSW_FIRST_BLOCK 1		/* behind it; before version 4 the mean begins here */
 
@@ -48,6 +48,9 @@
 #define HNSW_MOST_ROUTING 16384
 
 #define HNSW_MAX_CENTRES 1024
+
+/* Of projections, whose estimates are rough, a search looks at so many times the rows of the setting. */
+#define HNSW_PROJECTED_EF 4
 
 typedef enum HnswPageKind
 {
@@ -104,6 +107,7 @@ typedef struct HnswMeta
 	/* from here on since version 5 */
 	float		stretch;		/* see stretch.c; 0: a search expands all of its pool */
 	float		stretch_slope;
+	uint32		ef_factor;		/* searches look at so many times ef_search rows. A constant, as crc_mean knows */
 } HnswMeta;
 
 /* Bytes of that on the metapage. */
@@ -112,6 +116,15 @@ typedef struct HnswMeta
 
 /* The mean, where it lies behind that. */
 #define HnswMean(meta) ((VdistHalf *) ((char *) (meta) + HnswHeadSize(meta)))
+
+/* How many times ef_search rows do searches look at? */
+static inline int
+hnsw_ef_factor(const VdistIndexMetric *metric, const HnswMeta *meta)
+{
+	if (meta->version >= HNSW_VERSION_STRETCH)
+		return meta->ef_factor;
+	return metric->projected ? HNSW_PROJECTED_EF : 1;
+}
 
 /* Has the index no graph yet? Then a row's own code is the vector itself. */
 #define HnswIsFlat(meta) ((meta)->slots == 0)
@@ -227,6 +240,13 @@ hnsw_lists(const HnswRow *row, uint32 number)
 		if (row->neighbors[i] == number)
 			return true;
 	return false;
+}
+
+/* Do no more than two vectors fit on a page? Then an index should be no larger than one of vectors. */
+static inline bool
+hnsw_is_large(int dim)
+{
+	return HNSW_PAGE_ROOM / (sizeof(float) * dim) <= 2;
 }
 
 /* ---- in memory ---- */
@@ -448,6 +468,7 @@ hnsw_decoded_dim(const HnswMeta *meta)
 extern void hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m,
 						int ef_construction, int code_bits, int coded, int ncentres);
 extern int	hnsw_short_code(const VdistIndexMetric *metric, int m);
+extern int	hnsw_most_bits(const VdistIndexMetric *metric, int m);
 extern void hnsw_layout_flat(HnswMeta *meta, const VdistIndexMetric *metric, int m,
 							 int ef_construction);
 extern void hnsw_page_init(Page page, HnswPageKind kind);
@@ -648,9 +669,6 @@ extern void hnsw_trim_paths(PlannerInfo *root, RelOptInfo *final);
 /* ---- handler.c and the callbacks ---- */
 
 extern int	hnsw_ef_search;
-
-/* Of projections, whose estimates are rough, a scan looks at so many times the rows of the setting. */
-#define HNSW_PROJECTED_EF 4
 
 /*
  * How many times what it returned a scan looks ahead, behind its first search. The README has what other

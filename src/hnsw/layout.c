@@ -31,7 +31,14 @@
  */
 #define SHORT_PERCENT_8 40
 #define SHORT_PERCENT_6 33
-#define SHORT_VECTORS 2
+
+/*
+ * An index of large vectors should be no larger than a graph of vectors, others not twice as large. Beside its vector
+ * each row has links there, and so many other bytes. Down to LEAST_SLOTS slots are left out for that, else there are
+ * fewer bits.
+ */
+#define VECTOR_ROW_SIZE(dim, m) (sizeof(float) * (dim) + 2 * (m) * sizeof(ItemPointerData) + 96)
+#define LEAST_SLOTS(m) (2 * (m) - (m) / 2)
 
 /* Bytes of a row with these numbers of bits and slots. */
 static Size
@@ -54,6 +61,7 @@ init_meta(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_construc
 	meta->ef_construction = ef_construction;
 	meta->routing_block = InvalidBlockNumber;
 	meta->mean_block = InvalidBlockNumber;
+	meta->ef_factor = metric->projected ? HNSW_PROJECTED_EF : 1;
 }
 
 /*
@@ -100,7 +108,7 @@ hnsw_short_code(const VdistIndexMetric *metric, int m)
 	int			vectors = HNSW_PAGE_ROOM / (sizeof(float) * metric->code_dim);
 
 	if (metric->projected || vdist_metric_quant(metric->code_metric) != VDIST_QUANT_L2 ||
-		metric->code_metric == VDIST_METRIC_HAMMING || vectors > SHORT_VECTORS)
+		metric->code_metric == VDIST_METRIC_HAMMING || !hnsw_is_large(metric->code_dim))
 		return 0;
 	hnsw_layout(&meta, metric, m, 0, 1, 0, 0);
 	if (meta.span == 1 && meta.rows_per_page > vectors)
@@ -126,6 +134,60 @@ fit_one_more(HnswMeta *meta)
 		meta->slots = slots;
 		return;
 	}
+}
+
+/* Is an index of rows of this size as small as it should be? */
+static bool
+is_small(const HnswMeta *meta, Size size)
+{
+	Size		vector = VECTOR_ROW_SIZE(meta->dim, meta->m);
+	int			vectors = HNSW_PAGE_ROOM / vector;
+	int			rows = HNSW_PAGE_ROOM / TYPEALIGN(4, size);
+
+	if (vectors == 0)
+		return (size + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM <=
+			(vector + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM;
+	if (hnsw_is_large(meta->dim))
+		return rows >= vectors;
+	return 2 * rows >= vectors;
+}
+
+/* Where rows are larger than they should be, leave out slots and, if need be, take own codes of 6 bits. */
+static void
+fit_small(HnswMeta *meta)
+{
+	int			least = meta->metric == VDIST_METRIC_L1 ? 8 : 6;
+
+	if (is_small(meta, row_size(meta, meta->own_bits, meta->slots)))
+		return;
+	for (int slots = FEWER_SLOTS(meta->m); slots >= LEAST_SLOTS(meta->m);
+		 slots -= FEWER_SLOTS(meta->m) - LEAST_SLOTS(meta->m))
+		for (int own_bits = 8; own_bits >= least; own_bits -= 2)
+		{
+			if (!is_small(meta, row_size(meta, own_bits, slots)))
+				continue;
+			meta->own_bits = own_bits;
+			meta->slots = slots;
+			return;
+		}
+}
+
+/* The most bits with which an index is as small as it should be; 1 if there is none. */
+int
+hnsw_most_bits(const VdistIndexMetric *metric, int m)
+{
+	int			bits = vdist_metric_quant(metric->code_metric) == VDIST_QUANT_L1 ? 8 : 4;
+
+	for (; bits > 1; bits /= 2)
+	{
+		HnswMeta	meta;
+
+		/* codes about centres are longer */
+		hnsw_layout(&meta, metric, m, 0, bits, 0, 1);
+		if (is_small(&meta, meta.row_size))
+			break;
+	}
+	return bits;
 }
 
 /*
@@ -164,7 +226,10 @@ hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_constr
 		}
 	}
 	if (coded == 0 && !metric->projected)
+	{
 		fit_one_more(meta);
+		fit_small(meta);
+	}
 	size = row_size(meta, meta->own_bits, meta->slots);
 	meta->rows_per_page = Max(HNSW_PAGE_ROOM / TYPEALIGN(4, size), 1);
 	meta->span = (size + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM;
@@ -210,7 +275,7 @@ hnsw_centres_crc(const HnswMeta *meta)
 	return crc;
 }
 
-/* Of mean_block and, if the mean is on the metapage, of it. */
+/* Of mean_block, of the mean if it is on the metapage, and of ef_factor. */
 pg_crc32c
 hnsw_mean_crc(const HnswMeta *meta, const VdistHalf *here)
 {
@@ -219,6 +284,8 @@ hnsw_mean_crc(const HnswMeta *meta, const VdistHalf *here)
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, &meta->mean_block, sizeof(meta->mean_block));
 	COMP_CRC32C(crc, here, HnswMeanHere(meta));
+	if (meta->version >= HNSW_VERSION_STRETCH)
+		COMP_CRC32C(crc, &meta->ef_factor, sizeof(meta->ef_factor));
 	FIN_CRC32C(crc);
 	return crc;
 }

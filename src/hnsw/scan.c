@@ -342,8 +342,7 @@ prepare(IndexScanDesc scan, const HnswCache *cache)
 	MemoryContext old = MemoryContextSwitchTo(so->context);
 	int			ef = Max(so->limits.ef > 0 ? so->limits.ef : hnsw_ef_search, 2 * USUAL_LIMIT);
 
-	if (so->metric.projected)
-		ef *= HNSW_PROJECTED_EF;
+	ef *= hnsw_ef_factor(&so->metric, &cache->meta);
 
 	if (so->prepared == NULL)
 		so->prepared = palloc(sizeof(float) * cache->meta.dim);

@@ -19,6 +19,7 @@
  */
 #define POOL (HNSW_DEFAULT_EF_SEARCH / HNSW_TRIAL_K)
 #define LEAST_K 2
+#define MOST_FACTOR 4
 #define TRIAL_QUERIES 256
 #define ENOUGH_RECALL 0.93
 
@@ -28,11 +29,10 @@
 /*
  * Rows are scattered, like random ones of many dimensions, when for so many of them even the nearest are that far
  * beside the distance of any two. Then it is the graph that finds little, and more bits gain less than a larger
- * ef_search: they are at most 2, and 1 where no more than LARGE_VECTORS fit on a page. The README has figures.
+ * ef_search: they are at most 2. The README has figures.
  */
 #define SCATTERED_SHARE 0.9
 #define SCATTERED 0.75
-#define LARGE_VECTORS 2
 
 /*
  * Codes of 8 bits, of few dimensions, find nearly all, and so do codes about enough centres. Where codes about the
@@ -51,6 +51,7 @@
 #define WORTH_CENTRES 0.5
 #define FEWEST_CENTRES 16
 #define ROWS_PER_CENTRE 8
+#define TABLE_ROWS_PER_CENTRE 100	/* of large vectors, that their pages are not one in a hundred */
 #define CENTRE_BYTES (4 * 1024 * 1024)
 #define MANY_CENTRES_DIMS 3
 
@@ -63,13 +64,14 @@ typedef struct Trial
 	int		   *queries;
 	int		   *nearest;		/* POOL * k for each query; -1 ends fewer */
 	bool		scattered;		/* see SCATTERED */
+	int			factor;			/* how many times POOL a search looks at */
 } Trial;
 
 /* See build.h. */
 float
 hnsw_kth_smallest(int n, int k, const float *x)
 {
-	float		smallest[POOL * HNSW_TRIAL_K];
+	float		smallest[MOST_FACTOR * POOL * HNSW_TRIAL_K];
 	int			found = 0;
 
 	for (int i = 0; i < n; i++)
@@ -105,6 +107,7 @@ begin_trial(Trial *trial, const HnswVectors *sample)
 	int			nfar = 0;
 
 	trial->sample = sample;
+	trial->factor = 1;
 	trial->k = Max(LEAST_K, Min(HNSW_TRIAL_K, rint(HNSW_TRIAL_K * n / Max(sample->rows, n))));
 	trial->nqueries = Min(n, TRIAL_QUERIES);
 	trial->queries = palloc(sizeof(int) * trial->nqueries);
@@ -154,13 +157,14 @@ static double
 share_found(const Trial *trial, int query, const float *estimate)
 {
 	int			n = trial->sample->n;
-	int			pool = POOL * trial->k;
-	const int  *nearest = trial->nearest + query * pool;
+	int			nnearest = POOL * trial->k;
+	int			pool = Min(nnearest * trial->factor, n);
+	const int  *nearest = trial->nearest + query * nnearest;
 	float		bound = hnsw_kth_smallest(n, pool, estimate);
 	int			found = 0;
 	int			among = 0;
 
-	for (int i = 0; i < pool && nearest[i] >= 0; i++)
+	for (int i = 0; i < nnearest && nearest[i] >= 0; i++)
 		found += estimate[nearest[i]] <= bound;
 	for (int i = 0; i < n; i++)
 		among += estimate[i] <= bound;
@@ -225,8 +229,8 @@ try_bits(const Trial *trial, const HnswSample *result, int bits, int ncentres)
 	meta.ncentres = ncentres;
 	hnsw_codes_init(&codes, &meta, result->mean, result->centres);
 	found = try_codes(trial, &codes);
-	elog(DEBUG1, "codes of %d bits about %d centres find %.3f of the nearest %d", bits,
-		 Max(ncentres, 1), found, trial->k);
+	elog(DEBUG1, "codes of %d bits about %d centres find %.3f of the nearest %d among %d times as many",
+		 bits, Max(ncentres, 1), found, trial->k, POOL * trial->factor);
 	return found;
 }
 
@@ -282,16 +286,21 @@ static int
 fewest_bits(const Trial *trial, HnswSample *result, int ncentres, double *found)
 {
 	bool		l1 = trial->sample->metric == VDIST_METRIC_L1;
-	bool		large = HNSW_PAGE_ROOM / (sizeof(float) * trial->sample->dim) <= LARGE_VECTORS;
-	int			most = l1 ? 8 : !trial->scattered || ncentres > 0 ? 4 : large ? 1 : 2;
+	int			most = result->most_bits;
 	HnswSample	begin = *result;
 
-	for (int bits = l1 ? 2 : 1;; bits *= 2)
+	/* but of small vectors, whose components differ much, nothing less than what suffices finds enough */
+	if (l1 && !hnsw_is_large(trial->sample->dim))
+		most = 8;
+	else if (trial->scattered && ncentres == 0)
+		most = Min(most, 2);
+
+	for (int bits = Min(l1 ? 2 : 1, most);; bits *= 2)
 	{
 		*result = begin;
 		*found = ncentres > 0 ? try_bits(trial, result, bits, ncentres) :
 			try_ranges(trial, result, bits);
-		if (bits == most ||
+		if (bits >= most ||
 			*found >= (ncentres > 0 ? ENOUGH_RECALL_MEAN :
 					   bits == 1 ? ENOUGH_RECALL_1 : ENOUGH_RECALL))
 			return bits;
@@ -455,6 +464,8 @@ choose_centres(const Trial *trial, HnswSample *result, double about_mean, bool b
 	Size		size = sizeof(float) * HNSW_CENTRE_FLOATS(dim);
 	float	   *centres;
 
+	if (hnsw_is_large(dim))
+		most = Min(most, sample->rows / TABLE_ROWS_PER_CENTRE);
 	about_mean = best;
 	if (about_mean >= (dim <= LONG_CODE_DIMS ? ENOUGH_RECALL_LONG : ENOUGH_RECALL_MEAN) ||
 		most < FEWEST_CENTRES)
@@ -492,6 +503,19 @@ choose_centres(const Trial *trial, HnswSample *result, double about_mean, bool b
 	result->wide = true;
 	if (!bits_given && dim > LONG_CODE_DIMS)
 		result->bits = fewest_bits(trial, result, best_k, &best);
+}
+
+/*
+ * Where codes find little, because more bits would make the index too large, searches must look at more rows: at as
+ * many as hold what is nearest. Where MOST_FACTOR times as many do not either, it is not the codes alone.
+ */
+static int
+choose_factor(Trial *trial, const HnswSample *result)
+{
+	for (; trial->factor <= MOST_FACTOR; trial->factor *= 2)
+		if (try_bits(trial, result, result->bits, result->ncentres) >= ENOUGH_RECALL)
+			return trial->factor;
+	return 2;
 }
 
 /* See build.h. */
@@ -542,4 +566,6 @@ hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
 		if (!short_enough(&trial, result))
 			result->coded = 0;
 	}
+	if (dim > LONG_CODE_DIMS && result->coded == 0)
+		result->ef_factor = choose_factor(&trial, result);
 }

@@ -150,7 +150,7 @@ ok(defined $live && defined $chained && defined $tids, 'rows of every kind are t
 sub flip { my ($bytes, $offset) = @_; vec($$bytes, $offset, 8) ^= 1; return; }
 sub put { my ($bytes, $offset, $what) = @_; substr $$bytes, $offset, length $what, $what; return; }
 my $beyond = $rows_per_page * $pages * 100;
-my $routing = 24 + 92 + 2 * $dims;    # on the metapage: behind HnswMeta and the mean
+my $routing = 24 + 96 + 2 * $dims;    # on the metapage: behind HnswMeta and the mean
 my $special = 8192 * int($live / $rows_per_page) + 8184;
 
 my @cases = (
@@ -187,7 +187,7 @@ my @cases = (
 	[ 'no routing rows', [ 24 + 76, pack 'L', 0 ], qr/no way leads to \d+ rows/, 'scan', qr/^2900$/ ],
 	[ 'number of routing rows', [ 24 + 76, pack 'L', 100000 ], qr/XX002: .*block 0/, 'insert', qr/XX002: .*block 0/ ],
 	[ 'number of all routing rows', [ 24 + 48, pack 'L', 2000 ], qr/^the metapage claims 2000 rows where searches begin, there are \d+$/, 'search', qr/^500$/ ],
-	[ 'mean', sub { flip($_[0], 24 + 92) }, qr/XX002: .*corrupted metapage at block 0/, 'search', qr/XX002: .*corrupted metapage at block 0/ ],
+	[ 'mean', sub { flip($_[0], 24 + 96) }, qr/XX002: .*corrupted metapage at block 0/, 'search', qr/XX002: .*corrupted metapage at block 0/ ],
 	[ 'where the mean is', [ 24 + 68, pack 'L', 1 ], qr/XX002: .*corrupted metapage at block 0/, 'insert', qr/XX002: .*corrupted metapage at block 0/ ],
 );
 foreach my $case (@cases)

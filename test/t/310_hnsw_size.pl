@@ -111,6 +111,30 @@ is(info('random128', 'code_bits, rows_per_page, centres'), '2|6|1', 'random vect
 is(info('random768', 'code_bits, rows_per_page, centres, pages'), '1|2|1|1401', 'of 768 dimensions 1, and one page beside the rows');
 sound($_, 'a sound index') foreach 'random128', 'random768';
 
+# Whatever the metric and the data, no more pages than a graph of vectors has, whose rows take 288 bytes more than their vectors;
+# but for those of centres.
+foreach (
+	[ 'products', 2400, 768, 'vector_ip_ops', "random_vectors(2400, 768)", 1 ],
+	[ 'taxicab', 2400, 768, 'vector_l1_ops', "random_vectors(2400, 768)", 1 ],
+	[ 'crowds', 2600, 768, 'vector_l2_ops', "vectors(2600, 768, 20, 0, 0.5)", 1.02 ],
+	[ 'wide900', 2000, 900, 'vector_cosine_ops', "random_vectors(2000, 900)", 1 ],
+	[ 'wide1024', 2200, 1024, 'vector_ip_ops', "random_vectors(2200, 1024)", 1 ],
+	[ 'wide1900', 1200, 1900, 'vector_l2_ops', "random_vectors(1200, 1900)", 1 ])
+{
+	my ($name, $rows, $dim, $class, $from, $most) = @$_;
+	$name = "bar_$name";
+	$node->safe_psql(
+		'postgres', qq{
+		CREATE TABLE $name (embedding vector($dim));
+		INSERT INTO $name SELECT * FROM $from;
+		CREATE INDEX ${name}_index ON $name USING vdist_hnsw (embedding $class)});
+	is(info($name, 'rows, slots >= 24'), "$rows|t", "$name: rows and slots");
+	cmp_ok(info($name, 'pages'), '<=', $most * (1 + $rows / int(8160 / (4 * $dim + 288))), "$name: no larger than a graph of vectors");
+	sound($name, 'a sound index');
+}
+cmp_ok(info('bar_taxicab', 'ef_factor'), '>', 1, 'where codes are rough, searches look at more rows');
+is(info('large768', 'ef_factor'), 1, 'and only there');
+
 # rows go and others come: what the metapage has of them changes; a crash loses nothing of that
 my $before = info('large768', 'routing');
 $node->safe_psql('postgres', 'DELETE FROM large768 WHERE id % 2 = 0; VACUUM large768');
@@ -189,8 +213,11 @@ sub make_old
 	{
 		substr $bytes, 24 + 4, 4, pack 'L', $version;
 		substr $bytes, 24 + 40, 4, pack 'L', crc32c(substr $bytes, 24, 40);
-		substr $bytes, 24 + 84, 8, '';
-		substr $bytes, 8176, 0, "\0" x 8;
+		my ($dim, $mean_block) = (unpack('S', substr $bytes, 24 + 10, 2), unpack('L', substr $bytes, 24 + 68, 4));
+		my $mean = $mean_block == 0xFFFFFFFF ? substr $bytes, 24 + 96, 2 * $dim : '';
+		substr $bytes, 24 + 72, 4, pack 'L', crc32c(substr($bytes, 24 + 68, 4) . $mean);
+		substr $bytes, 24 + 84, 12, '';
+		substr $bytes, 8172, 0, "\0" x 12;
 		seek $file, 0, 0;
 		print $file $bytes;
 		close $file or die $!;
@@ -201,7 +228,7 @@ sub make_old
 	die "the mean is at block $mean_block" if $mean_block != 1;
 	my $page = substr $bytes, 0, 8192;
 	substr $page, 24, 8160, pack 'LLa8152', unpack('L', substr $bytes, 24 + 44, 4), $here,
-	  substr $bytes, 24 + 92, $here * (4 + $code_size);
+	  substr $bytes, 24 + 96, $here * (4 + $code_size);
 	substr $page, 8188, 2, pack 'S', 3;
 	substr $bytes, 24 + 4, 4, pack 'L', $version;
 	substr $bytes, 24 + 40, 8, pack 'LL', crc32c(substr $bytes, 24, 40), length($bytes) / 8192;
