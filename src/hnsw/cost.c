@@ -75,6 +75,7 @@ hnsw_cost_of(double ef, PlannerInfo *root, IndexPath *path, double loop_count, C
 		row_kb = meta->row_size / 1024.0;
 		index_close(index, NoLock);
 	}
+	ef = Max(ef, HNSW_LEAST_EF);
 	hop = flat ? FLAT_COST + FLAT_COST_PER_KB * row_kb : HOP_COST + HOP_COST_PER_KB * row_kb;
 	get_tablespace_page_costs(info->reltablespace, &random_page_cost, NULL);
 	uncached = 1.0 - (double) effective_cache_size / Max(info->pages, 1);

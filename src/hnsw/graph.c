@@ -99,7 +99,7 @@ hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int e
 	search->index = index;
 	search->meta = *meta;
 	search->ef = ef;
-	search->least = ef;
+	search->least = search->usual = ef;
 	search->visit = visit;
 	search->visit_arg = visit_arg;
 	if (meta->ncentres > 0)
@@ -242,7 +242,8 @@ hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 static inline uint64
 pool_bound(const HnswSearch *search)
 {
-	uint64		bound = search->npool < search->ef ? PG_UINT64_MAX : search->pool[search->ef - 1];
+	int			room = search->limit == PG_UINT64_MAX ? Min(search->usual, search->ef) : search->ef;
+	uint64		bound = search->npool < room ? PG_UINT64_MAX : search->pool[room - 1];
 
 	if (bound > search->limit && search->npool >= search->least)
 		bound = Max(search->limit, search->pool[search->least - 1]);

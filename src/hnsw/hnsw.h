@@ -41,6 +41,7 @@
 #define HNSW_DEFAULT_EF_SEARCH 40
 #define HNSW_MIN_EF_SEARCH 1
 #define HNSW_MAX_EF_SEARCH 10000
+#define HNSW_LEAST_EF 20		/* a search looks at no fewer rows: twice a usual LIMIT */
 #define HNSW_MAX_SLOTS 255
 /* Routing rows: at least, where the metapage has no room for more; at most, without need, and with (routing.c). */
 #define HNSW_MIN_ROUTING 16
@@ -380,6 +381,7 @@ typedef struct HnswSearch
 	uint64	   *pool;			/* the ef nearest: distance, row number, expanded flag, ascending */
 	int			npool;
 	int			least;			/* rows that are expanded in any case */
+	int			usual;			/* on the average: the room of the pool until there is a limit */
 	uint64		limit;			/* those beyond this key are not, else */
 	float		stretch;		/* it is so many times the last of nearest[]; 0: there is none */
 	int			nearest_size;
@@ -618,8 +620,7 @@ typedef struct HnswStretch
 	float	   *ratios;			/* pool a search: distances by that of the last of nearest[] */
 } HnswStretch;
 
-extern int	hnsw_stretch_pool(const HnswMeta *meta, int ef);
-extern void hnsw_stretch_set(HnswSearch *search, int ef);
+extern void hnsw_stretch_set(HnswSearch *search);
 extern void hnsw_stretch_begin(HnswStretch *measured, Relation index, const HnswMeta *meta,
 							   HnswVisit visit, void *visit_arg);
 extern void hnsw_stretch_add(HnswStretch *measured);

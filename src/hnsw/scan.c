@@ -19,7 +19,7 @@
 
 #include "hnsw/scan.h"
 
-/* Rows that most queries ask for: a search looks at no fewer than twice as many. */
+/* Rows that most queries ask for. */
 #define USUAL_LIMIT 10
 
 /* Room in the lists of hits and results to begin with. */
@@ -340,7 +340,7 @@ prepare(IndexScanDesc scan, const HnswCache *cache)
 {
 	HnswScan   *so = scan->opaque;
 	MemoryContext old = MemoryContextSwitchTo(so->context);
-	int			ef = Max(so->limits.ef > 0 ? so->limits.ef : hnsw_ef_search, 2 * USUAL_LIMIT);
+	int			ef = Max(so->limits.ef > 0 ? so->limits.ef : hnsw_ef_search, HNSW_LEAST_EF);
 
 	ef *= hnsw_ef_factor(&so->metric, &cache->meta);
 
@@ -349,9 +349,8 @@ prepare(IndexScanDesc scan, const HnswCache *cache)
 	if (so->search.index == NULL || so->ef != ef || so->search.meta.crc != cache->meta.crc)
 	{
 		so->ef = ef;
-		hnsw_search_init(&so->search, scan->indexRelation, &cache->meta,
-						 hnsw_stretch_pool(&cache->meta, ef), visit_hit, so);
-		hnsw_stretch_set(&so->search, ef);
+		hnsw_search_init(&so->search, scan->indexRelation, &cache->meta, ef, visit_hit, so);
+		hnsw_stretch_set(&so->search);
 	}
 	set_lists(so);
 	MemoryContextSwitchTo(old);

@@ -50,22 +50,22 @@ nearest_size(int ef)
 	return Min(HNSW_NEAR, least(ef));
 }
 
-/* The pool that a search needs which is to look at ef rows on the average. */
-int
-hnsw_stretch_pool(const HnswMeta *meta, int ef)
-{
-	return meta->stretch > 0 ? most(ef) : ef;
-}
-
-/* Have a search with such a pool look at ef rows on the average. */
+/*
+ * Have a search look at ef rows on the average, instead of ef rows, if the index has a stretch. Allocates, like
+ * hnsw_search_init, which it follows.
+ */
 void
-hnsw_stretch_set(HnswSearch *search, int ef)
+hnsw_stretch_set(HnswSearch *search)
 {
 	const HnswMeta *meta = &search->meta;
+	int			ef = search->ef;
 	double		narrow = (double) NARROW / nearest_size(NARROW);
 
 	if (!(meta->stretch > 0))
 		return;
+	pfree(search->pool);
+	search->ef = most(ef);
+	search->pool = palloc(sizeof(uint64) * search->ef);
 	search->least = least(ef);
 	search->nearest_size = nearest_size(ef);
 	search->stretch = meta->stretch *
