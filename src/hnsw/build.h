@@ -172,6 +172,10 @@ hnsw_graph_entries(int limit)
  */
 extern uint32 *hnsw_choose_routing(HnswBuild *build, uint32 first, int *count, HnswMeta *head);
 
+/* ---- anchor.c ---- */
+
+extern uint32 *hnsw_build_anchors(HnswBuild *build);
+
 /* ---- pages.c ---- */
 
 /* The metapage of a flat index. */

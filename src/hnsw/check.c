@@ -48,6 +48,9 @@ typedef struct Check
 	uint8	   *state;			/* of every row number, or one of STATE_* */
 	uint32	   *codes;			/* of every row of the graph: a hash of its code as a neighbor */
 	bool		walkable;		/* nothing was found that stops a walk through the graph */
+	uint8	   *reached;		/* rows that were, of nreached; NULL: not walked */
+	uint64		nreached;
+	uint8	   *seen;			/* rows of which heap rows were; NULL: the table was not read */
 	uint64		nrows;
 	IndexedTid *tids;
 	int64		ntids;
@@ -377,7 +380,7 @@ holds_wrong_code(Check *check, uint32 number, uint32 to)
 		return false;
 	row = hnsw_read(&check->read, check->index, &check->meta, number);
 	for (int i = 0; HnswRowStateOf(row) == HNSW_ROW_LIVE && i < row->nneighbors; i++)
-		wrong |= row->neighbors[i] == to &&
+		wrong |= HnswNeighbor(row, i) == to &&
 			hash_code(check, HnswRowCodes(&check->meta, row) + i * check->meta.code_size) != before;
 	hnsw_read_unlock(&check->read);
 	return wrong && row_code(check, to, &after) && after == before;
@@ -399,7 +402,8 @@ check_edges(Check *check, uint32 number, uint32 *neighbors, uint32 *codes)
 		n = 0;
 		more = HNSW_NO_ROW;
 	}
-	memcpy(neighbors, row->neighbors, sizeof(uint32) * n);
+	for (int i = 0; i < n; i++)
+		neighbors[i] = HnswNeighbor(row, i);
 	for (int i = 0; i < n; i++)
 		codes[i] = hash_code(check, HnswRowCodes(&check->meta, row) + i * check->meta.code_size);
 	hnsw_read_unlock(&check->read);
@@ -469,16 +473,19 @@ check_routing(Check *check)
 				cache->meta.routing_count, cache->nrouting);
 }
 
-/* All edges, and whether they lead from the routing rows to every row. */
+/* Must anchors lead to every row, or any edges? */
+static bool
+has_anchors(const Check *check)
+{
+	return check->meta.version >= HNSW_VERSION_ANCHORS;
+}
+
+/* All edges, and to which rows they lead. */
 static void
 check_graph(Check *check)
 {
 	uint32	   *neighbors = palloc(sizeof(uint32) * check->meta.slots);
 	uint32	   *codes = palloc(sizeof(uint32) * check->meta.slots);
-	int64		unreached = 0;
-	uint32		example = 0;
-	uint64		n;
-	uint8	   *reached;
 
 	check->codes = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) * check->nrows);
 	for (uint64 i = 0; i < check->nrows; i++)
@@ -496,18 +503,36 @@ check_graph(Check *check)
 	}
 	hnsw_read_end(&check->read);
 
-	if (!check->walkable)
-		return;
-	reached = hnsw_reach(check->index, &n);
-	for (uint64 i = 0; i < Min(check->nrows, n); i++)
-		if (check->state[i] == HNSW_ROW_LIVE && (reached[i / 8] & (1 << i % 8)) == 0)
+	if (check->walkable)
+		check->reached = hnsw_reach(check->index, has_anchors(check), &check->nreached);
+}
+
+static bool
+is_unreached(const Check *check, uint64 number)
+{
+	return check->reached != NULL && number < Min(check->nrows, check->nreached) &&
+		check->state[number] == HNSW_ROW_LIVE && !hnsw_bit(check->reached, check->nreached, number);
+}
+
+/*
+ * Rows that nothing leads to; of those, if the table was read, whose heap rows were seen. An insert that was
+ * interrupted, or is under way, may have left a row that does not count: nobody sees its heap row.
+ */
+static void
+check_reached(Check *check)
+{
+	int64		unreached = 0;
+	uint32		example = 0;
+
+	for (uint64 i = 0; i < check->nrows; i++)
+		if (is_unreached(check, i) && (check->seen == NULL || hnsw_bit(check->seen, check->nrows, i)))
 		{
 			unreached++;
 			example = i;
 		}
 	if (unreached > 0)
-		problem(check, "no way leads to " INT64_FORMAT " rows, one of them row %u", unreached,
-				example);
+		problem(check, "no %s to " INT64_FORMAT " rows, one of them row %u",
+				has_anchors(check) ? "anchors lead" : "way leads", unreached, example);
 }
 
 static int
@@ -554,6 +579,8 @@ check_heap_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 			return;
 		}
 	}
+	if (number < check->nrows)
+		check->seen[number / 8] |= 1 << number % 8;
 	old = MemoryContextSwitchTo(check->row_context);
 	value = vdist_detoast(values[0]);
 	dim = vdist_value_dim(insert->metric.type, value);
@@ -592,6 +619,8 @@ check_heap(Check *check, Relation heap)
 	Snapshot	snapshot = RegisterSnapshot(GetActiveSnapshot());
 	TableScanDesc scan = table_beginscan_strat(heap, snapshot, 0, NULL, true, true);
 
+	check->seen = MemoryContextAllocExtended(CurrentMemoryContext, check->nrows / 8 + 1,
+											 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	info->ii_Concurrent = true;
 	info->ii_Unique = false;
 	info->ii_ExclusionOps = NULL;
@@ -642,6 +671,7 @@ vdist_hnsw_check(PG_FUNCTION_ARGS)
 					check.tids[i - 1].number, check.tids[i].number);
 	if (heap != NULL)
 		check_heap(&check, heap);
+	check_reached(&check);
 	if (check.problems > MAX_PROBLEMS)
 		ereport(NOTICE,
 				(errmsg("%d problems found, of which the first %d are returned",

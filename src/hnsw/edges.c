@@ -1,16 +1,19 @@
 /*
- * edges.c: edges back to a new row from its neighbors. Calls ways.c, read.c, write.c and quant/;
- * called by insert.c.
+ * edges.c: edges back to a new row from its neighbors. Calls read.c, write.c and quant/; called by
+ * insert.c.
  *
  * Every edge is a page changed, and once a checkpoint a page in the WAL: that is most of what an insert
- * costs. So only those are made that keep the new row, and they are planned before the row is written:
- * what a list gives up for it may go into its own list, which costs nothing until then.
+ * costs. So only those are made that keep the new row. The first one made is its anchor, and no list gives
+ * up an anchor; so whatever else inserts do, and wherever they end, a way leads to every row.
  */
 #include "compat.h"
 
 #include "miscadmin.h"
 
 #include "hnsw/hnsw.h"
+
+/* Lists have an anchor each on average. Where one in so many slots is one, another list is to have the next. */
+#define MANY_ANCHORS 8
 
 /* A change of a list of neighbors, and of what it was then. */
 typedef struct Edge
@@ -19,68 +22,18 @@ typedef struct Edge
 	uint32	   *neighbors;
 	int			n;
 	int			nkept;
+	int			nanchors;
 	int			slot;			/* the new row's; n: one more */
 	bool		kept;			/* the new row is to be kept */
-	bool		relies;			/* on the lists of other rows to lead to the one that goes */
 	bool		demoted[HNSW_MAX_SLOTS];	/* neighbors that are to be kept no more */
 } Edge;
 
 struct HnswEdges
 {
-	int			nowners;		/* neighbors of the new row before it took over any */
-	bool		held[HNSW_MAX_SLOTS];	/* the new row's neighbors that lists count on */
+	int			nowners;		/* neighbors of the new row */
 	int			n;
 	Edge		edges[FLEXIBLE_ARRAY_MEMBER];
 };
-
-/* ---- ways to what a list gives up ---- */
-
-static bool
-is_live(HnswInsert *insert, uint32 number)
-{
-	HnswRead   *read = &insert->search.read;
-	const HnswRow *row = hnsw_read(read, insert->search.index, &insert->meta, number);
-	bool		live = HnswRowStateOf(row) == HNSW_ROW_LIVE;
-
-	hnsw_read_unlock(read);
-	return live;
-}
-
-/*
- * Let the new row lead to one that a list is to give up. If it does not yet, that takes the code of the other
- * one, and room: false when all of its neighbors are kept, or lists count on them. A dead row
- * needs no way to it, and must not get a new one: vacuum may already be past the new row.
- */
-static bool
-take_over(HnswInsert *insert, HnswEdges *edges, uint32 passed, const char *code)
-{
-	const HnswMeta *meta = &insert->meta;
-	HnswRow    *image = insert->image;
-	int			at = 0;
-
-	while (at < image->nneighbors && image->neighbors[at] != passed)
-		at++;
-	if (edges == NULL || at < image->nkept)
-		return at < image->nneighbors;
-	if (at == image->nneighbors)
-	{
-		if (code == NULL)
-			return false;
-		if (at == meta->slots)
-			do
-				at--;			/* in place of the farthest */
-			while (at >= image->nkept && edges->held[at]);
-		if (at < image->nkept)
-			return false;
-		if (!is_live(insert, passed))
-			return true;
-		image->nneighbors = Max(image->nneighbors, at + 1);
-		image->neighbors[at] = passed;
-		memcpy(HnswRowCodes(meta, image) + at * meta->code_size, code, meta->code_size);
-	}
-	edges->held[at] = true;
-	return true;
-}
 
 /* ---- planning ---- */
 
@@ -92,8 +45,7 @@ typedef struct OwnerList
 	int			nkept;
 	float		from_owner[HNSW_MAX_SLOTS];
 	float		from_new[HNSW_MAX_SLOTS];
-	bool		tried[HNSW_MAX_SLOTS];	/* may not go */
-	bool		relies;			/* as in Edge */
+	bool		anchor[HNSW_MAX_SLOTS]; /* may not go */
 } OwnerList;
 
 static void
@@ -106,6 +58,8 @@ measure(HnswInsert *insert, const HnswRow *row, OwnerList *list)
 
 	list->n = row->nneighbors;
 	list->nkept = row->nkept;
+	for (int i = 0; i < list->n; i++)
+		list->anchor[i] = HnswIsAnchor(row, i);
 	if (!hnsw_compare_decoded(meta))
 	{
 		vdist_quant_estimate(search->own, codes, meta->code_size, list->n, list->from_owner);
@@ -144,9 +98,9 @@ new_occludes(const OwnerList *list, int i)
 }
 
 /*
- * Which of a full list's neighbors, of those not tried, is to make room: the farthest that the new row is in front
- * of, else the farthest that only fills a slot, else the farthest, which must be farther than the new row
- * unless that needs an edge. -1: none.
+ * Which of a full list's neighbors, but anchors, is to make room: the farthest that the new row is in front of, else the
+ * farthest that only fills a slot, else the farthest, which must be farther than the new row unless that
+ * needs an edge. -1: none.
  */
 static int
 choose_victim(const OwnerList *list, bool needed)
@@ -158,7 +112,7 @@ choose_victim(const OwnerList *list, bool needed)
 	{
 		int			rank = new_occludes(list, i) ? 2 : i >= list->nkept ? 1 : 0;
 
-		if (list->tried[i] || rank < best ||
+		if (list->anchor[i] || rank < best ||
 			(rank == 0 && !needed && list->from_owner[i] <= list->owner->distance))
 			continue;
 		if (victim < 0 || rank > best || list->from_owner[i] > list->from_owner[victim])
@@ -169,42 +123,20 @@ choose_victim(const OwnerList *list, bool needed)
 }
 
 /*
- * A slot of a full list for the new row, which may be the only way to the one in it: there must be another. Best is
- * one that can be had for nothing, else the new row takes over the first; `code` is that one's. -1: none.
- */
-static int
-make_room(HnswInsert *insert, HnswEdges *edges, OwnerList *list, const uint32 *neighbors,
-		  bool needed, int first, const char *code)
-{
-	for (int i = first; i >= 0; i = choose_victim(list, needed))
-	{
-		list->tried[i] = true;
-		list->relies = hnsw_ways_drop(&insert->ways, list->owner->order, neighbors[i]);
-		if (list->relies || take_over(insert, edges, neighbors[i], NULL))
-			return i;
-	}
-	return first >= 0 && take_over(insert, edges, neighbors[first], code) ? first : -1;
-}
-
-/*
- * Plan an edge to the new row; false if there is to be none. Once the row is written it takes over no
- * others: edges is NULL then.
+ * Plan an edge to the new row; false if there is to be none.
  *
  * A row must be worth a page changed: the owner is to keep it. So it does when the new row keeps the owner, or
  * is in front of no neighbor kept, or `needed`, since nothing else leads to it yet. Kept neighbors that the
  * new row is in front of only fill slots from then on, and rows that fill slots make room.
  */
 static bool
-plan_edge(HnswInsert *insert, HnswEdges *edges, const HnswCandidate *owner, bool mutual,
-		  bool needed, Edge *edge)
+plan_edge(HnswInsert *insert, const HnswCandidate *owner, bool mutual, bool needed, Edge *edge)
 {
 	const HnswMeta *meta = &insert->meta;
 	HnswSearch *search = &insert->search;
 	HnswRead   *read = &search->read;
 	OwnerList	list = {owner};
 	const HnswRow *row;
-	char	   *code = NULL;
-	bool		full;
 
 	if (!hnsw_compare_decoded(meta))
 	{
@@ -216,9 +148,9 @@ plan_edge(HnswInsert *insert, HnswEdges *edges, const HnswCandidate *owner, bool
 
 	row = hnsw_read(read, search->index, meta, owner->number);
 	measure(insert, row, &list);
-	full = list.n == meta->slots;
 	edge->kept = mutual || needed || owner_keeps(&list);
-	if (HnswRowStateOf(row) != HNSW_ROW_LIVE || (!edge->kept && full))
+	edge->slot = list.n < meta->slots ? list.n : edge->kept ? choose_victim(&list, needed) : -1;
+	if (HnswRowStateOf(row) != HNSW_ROW_LIVE || edge->slot < 0)
 	{
 		hnsw_read_unlock(read);
 		return false;
@@ -228,23 +160,34 @@ plan_edge(HnswInsert *insert, HnswEdges *edges, const HnswCandidate *owner, bool
 	edge->nkept = list.nkept;
 	edge->neighbors = palloc(sizeof(uint32) * meta->slots);
 	memcpy(edge->neighbors, row->neighbors, sizeof(uint32) * list.n);
-	edge->slot = full ? choose_victim(&list, needed) : list.n;
-	if (full && edge->slot >= 0)
-	{
-		code = palloc(meta->code_size);
-		memcpy(code, HnswRowCodes(meta, row) + edge->slot * meta->code_size, meta->code_size);
-	}
 	hnsw_read_unlock(read);
 
+	edge->nanchors = 0;
+	for (int i = 0; i < list.n; i++)
+		edge->nanchors += list.anchor[i];
 	for (int i = 0; i < list.nkept; i++)
 		edge->demoted[i] = edge->kept && meta->span == 1 && new_occludes(&list, i);
-	if (full)
-		edge->slot = make_room(insert, edges, &list, edge->neighbors, needed, edge->slot, code);
-	edge->relies = list.relies;
-	return edge->slot >= 0;
+	return true;
 }
 
-/* Plan the edges to the new row from its neighbors, which may change its own list. */
+/* Begin with the edge that is to be the anchor: the first from a list that has few of them, or the fewest. */
+static void
+choose_anchor(const HnswMeta *meta, HnswEdges *edges)
+{
+	int			best = 0;
+	Edge		first;
+
+	for (int i = 1; i < edges->n && edges->edges[best].nanchors > meta->slots / MANY_ANCHORS; i++)
+		if (edges->edges[i].nanchors < edges->edges[best].nanchors)
+			best = i;
+	if (best == 0)
+		return;
+	first = edges->edges[0];
+	edges->edges[0] = edges->edges[best];
+	edges->edges[best] = first;
+}
+
+/* Plan the edges to the new row from its neighbors. */
 HnswEdges *
 hnsw_plan_edges(HnswInsert *insert)
 {
@@ -253,8 +196,9 @@ hnsw_plan_edges(HnswInsert *insert)
 
 	edges->nowners = nowners;
 	for (int i = 0; i < nowners; i++)
-		edges->n += plan_edge(insert, edges, insert->chosen[i], i < insert->image->nkept,
-							  edges->n == 0, &edges->edges[edges->n]);
+		edges->n += plan_edge(insert, insert->chosen[i], i < insert->image->nkept, edges->n == 0,
+							  &edges->edges[edges->n]);
+	choose_anchor(&insert->meta, edges);
 	hnsw_read_end(&insert->search.read);
 	return edges;
 }
@@ -262,11 +206,11 @@ hnsw_plan_edges(HnswInsert *insert)
 /* ---- making ---- */
 
 static void
-set_slot(HnswInsert *insert, HnswWrite *write, int slot, uint32 number, const char *code)
+set_slot(HnswInsert *insert, HnswWrite *write, int slot, uint32 neighbor, const char *code)
 {
 	const HnswMeta *meta = &insert->meta;
 
-	write->row->neighbors[slot] = number;
+	write->row->neighbors[slot] = neighbor;
 	hnsw_write_bytes(write, HNSW_ROW_HEADER(meta) + meta->own_size + slot * meta->code_size,
 					 code, meta->code_size);
 }
@@ -290,12 +234,12 @@ swap_slots(HnswInsert *insert, HnswWrite *write, int a, int b)
 {
 	const HnswMeta *meta = &insert->meta;
 	char	   *codes = HnswRowCodes(meta, write->row);
-	uint32		number = write->row->neighbors[a];
+	uint32		neighbor = write->row->neighbors[a];
 	char	   *code = insert->spare;
 
 	memcpy(code, codes + a * meta->code_size, meta->code_size);
 	move_slot(insert, write, b, a);
-	write->row->neighbors[b] = number;
+	write->row->neighbors[b] = neighbor;
 	memcpy(codes + b * meta->code_size, code, meta->code_size);
 }
 
@@ -308,9 +252,9 @@ is_unchanged(const Edge *edge, const HnswRow *row)
 		memcmp(row->neighbors, edge->neighbors, sizeof(uint32) * edge->n) == 0;
 }
 
-/* False when another insert changed the list since. */
+/* To a row's number, with or without HNSW_ANCHOR. False when the list changed since. */
 static bool
-make_edge(HnswInsert *insert, const Edge *edge, uint32 number)
+make_edge(HnswInsert *insert, const Edge *edge, uint32 neighbor)
 {
 	HnswWrite	write;
 	int			slot = edge->slot;
@@ -338,46 +282,9 @@ make_edge(HnswInsert *insert, const Edge *edge, uint32 number)
 		move_slot(insert, &write, write.row->nkept, slot);
 		slot = write.row->nkept++;
 	}
-	set_slot(insert, &write, slot, number, insert->new_code);
+	set_slot(insert, &write, slot, neighbor, insert->new_code);
 	hnsw_write_end(&write);
 	return true;
-}
-
-/*
- * A list gave up a row because others lead to it. Another insert may have counted on the list, and taken the row out
- * of one of those: whoever writes last sees that here, and makes the row a beginning of searches.
- */
-static void
-check_way(HnswInsert *insert, const Edge *edge)
-{
-	const HnswMeta *meta = &insert->meta;
-	Relation	index = insert->search.index;
-	HnswRead   *read = &insert->search.read;
-	uint32		number = edge->neighbors[edge->slot];
-	const HnswRow *row;
-	bool		found = hnsw_lists(insert->image, number);
-
-	for (int i = 0; i < insert->ncandidates && !found; i++)
-	{
-		const HnswCandidate *candidate = &insert->candidates[i];
-
-		if (!hnsw_ways_leads(&insert->ways, candidate->order, number))
-			continue;
-		row = hnsw_read(read, index, meta, candidate->number);
-		found = HnswRowStateOf(row) == HNSW_ROW_LIVE && hnsw_lists(row, number);
-		hnsw_read_unlock(read);
-	}
-	if (found)
-		return;
-	row = hnsw_read(read, index, meta, number);
-	found = HnswRowStateOf(row) != HNSW_ROW_LIVE;
-	if (!found)
-		hnsw_recode(hnsw_codes(index, meta), HnswRowOwn(meta, row), insert->spare,
-					insert->search.scratch);
-	hnsw_read_unlock(read);
-	hnsw_read_end(read);
-	if (!found)
-		hnsw_routing_add(index, meta, number, insert->spare, true);
 }
 
 /* Make the planned edges to the row, now written; false when nothing leads to it. */
@@ -388,22 +295,10 @@ hnsw_make_edges(HnswInsert *insert, HnswEdges *edges, uint32 number)
 	Edge		edge;
 
 	for (int i = 0; i < edges->n; i++)
-	{
-		bool		made = make_edge(insert, &edges->edges[i], number);
-
-		edges->edges[i].relies &= made;
-		linked |= made;
-	}
+		linked |= make_edge(insert, &edges->edges[i], linked ? number : number | HNSW_ANCHOR);
 	for (int i = 0; i < edges->nowners && !linked; i++)
-		while (!linked && plan_edge(insert, NULL, insert->chosen[i], false, true, &edge))
-		{
-			linked = make_edge(insert, &edge, number);
-			if (linked && edge.relies)
-				check_way(insert, &edge);
-		}
-	for (int i = 0; i < edges->n; i++)
-		if (edges->edges[i].relies)
-			check_way(insert, &edges->edges[i]);
+		while (!linked && plan_edge(insert, insert->chosen[i], false, true, &edge))
+			linked = make_edge(insert, &edge, number | HNSW_ANCHOR);
 	hnsw_read_end(&insert->search.read);
 	return linked;
 }

@@ -68,7 +68,7 @@ pick_new(HnswSearch *search, const HnswRow *row)
 
 	for (int i = 0; i < row->nneighbors; i++)
 	{
-		uint32		number = row->neighbors[i];
+		uint32		number = HnswNeighbor(row, i);
 		uint32	   *slot = &ranked[(uint32) (number * 0x9E3779B1U) >> shift];
 
 		search->which[n] = i;
@@ -346,7 +346,7 @@ hnsw_search_run(HnswSearch *search)
 			for (int i = 0; i < n; i++)
 			{
 				uint64		key = hnsw_key(search->estimates[i],
-										   row->neighbors[search->which[i]]);
+										   HnswNeighbor(row, search->which[i]));
 
 				if (key < bound)
 				{

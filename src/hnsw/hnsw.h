@@ -26,10 +26,11 @@
 #define HNSW_VERSION 5
 #define HNSW_VERSION_HEAD 4		/* from then on the metapage has more than constants */
 #define HNSW_VERSION_STRETCH 5	/* from then on it has stretch and ef_factor */
+#define HNSW_VERSION_ANCHORS 5	/* from then on every row has an anchor; VACUUM gives older ones */
 #define HNSW_META_BLOCK 0
 #define HNSW_FIRST_BLOCK 1		/* behind it; before version 4 the mean begins here */
 
-/* Row numbers take 31 bits: a search keeps a flag beside them. */
+/* Row numbers take 31 bits: a search keeps a flag beside them, lists of neighbors another (HNSW_ANCHOR). */
 #define HNSW_NO_ROW 0x7FFFFFFF
 
 #define HNSW_DEFAULT_M 16
@@ -179,8 +180,17 @@ typedef struct HnswRow
 	uint32		hash;			/* of the vector, to recognise an equal one */
 	uint32		more;			/* row that holds more heap rows, or HNSW_NO_ROW */
 	ItemPointerData tids[HNSW_ROW_TIDS_INLINE];
-	uint32		neighbors[FLEXIBLE_ARRAY_MEMBER];	/* row numbers, meta.slots of them */
+	uint32		neighbors[FLEXIBLE_ARRAY_MEMBER];	/* row numbers, meta.slots of them, and
+													 * HNSW_ANCHOR */
 } HnswRow;
+
+/*
+ * Flag beside a neighbor's number: the edge is that row's anchor. Edges that are anchors lead from the routing
+ * rows to every row. Inserts may drop any other from a list, and never one of these.
+ */
+#define HNSW_ANCHOR 0x80000000
+#define HnswNeighbor(row, i) ((row)->neighbors[i] & ~HNSW_ANCHOR)
+#define HnswIsAnchor(row, i) (((row)->neighbors[i] & HNSW_ANCHOR) != 0)
 
 /* Flag in state: the distance to this row is NaN, it comes after all others. */
 #define HNSW_ROW_UNORDERED 0x10
@@ -238,7 +248,7 @@ static inline bool
 hnsw_lists(const HnswRow *row, uint32 number)
 {
 	for (int i = 0; i < row->nneighbors; i++)
-		if (row->neighbors[i] == number)
+		if (HnswNeighbor(row, i) == number)
 			return true;
 	return false;
 }
@@ -403,28 +413,8 @@ typedef struct HnswCandidate
 	float		distance;		/* to the new row */
 	char	   *own;			/* copy of its own code */
 	float	   *x;				/* that, decoded */
-	int			order;			/* as hnsw_ways_add said */
 	bool		chosen;			/* as a neighbor */
 } HnswCandidate;
-
-/* A row that a search met (ways.c). */
-typedef struct HnswWay
-{
-	uint32		number;
-	uint16		order;			/* in which it was expanded; PG_UINT16_MAX: it was not */
-	uint16		listed;			/* by so many rows that were expanded, before it was itself */
-	uint16		by[2];			/* the first of these; PG_UINT16_MAX: not any more */
-} HnswWay;
-
-/* Which rows that a search expanded lead to which: a hash table. */
-typedef struct HnswWays
-{
-	uint32		size;			/* a power of two */
-	uint32		room;			/* entries that it may have */
-	uint32		n;				/* and has */
-	int			nexpanded;
-	HnswWay    *ways;
-} HnswWays;
 
 /* What a statement that inserts into a flat index knows of a row. */
 typedef struct HnswFlatRow
@@ -451,7 +441,6 @@ typedef struct HnswInsert
 	HnswCandidate *candidates;
 	int			ncandidates;
 	int			size;
-	HnswWays	ways;
 	HnswCandidate **chosen;		/* neighbors as they are in image */
 	HnswFlatRow *flat;			/* of a flat index: the rows that are known */
 	int			nflat;
@@ -628,11 +617,17 @@ extern void hnsw_stretch_end(HnswStretch *measured, int64 nrows, HnswMeta *meta)
 
 /* ---- repair.c ---- */
 
-extern void hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead, uint64 nrows);
+extern void hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead, uint64 nrows,
+							bool anchors);
 
 /* ---- reach.c ---- */
 
-extern uint8 *hnsw_reach(Relation index, uint64 *nrows);
+extern uint8 *hnsw_reach(Relation index, bool anchors, uint64 *nrows);
+
+/* ---- anchor.c ---- */
+
+extern void hnsw_make_routing(HnswInsert *insert, uint32 number, bool always);
+extern void hnsw_mend_anchors(HnswInsert *insert, BufferAccessStrategy strategy);
 
 /* ---- insert.c ---- */
 
@@ -647,14 +642,6 @@ extern float hnsw_code_distance(const HnswMeta *meta, const float *a, const floa
 extern void hnsw_choose_neighbors(HnswInsert *insert);
 extern void hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number,
 							 const char *code, bool always);
-
-/* ---- ways.c ---- */
-
-extern void hnsw_ways_init(HnswWays *ways, int ef, int slots);
-extern void hnsw_ways_reset(HnswWays *ways);
-extern int	hnsw_ways_add(HnswWays *ways, uint32 number, const HnswRow *row);
-extern bool hnsw_ways_drop(HnswWays *ways, int order, uint32 number);
-extern bool hnsw_ways_leads(const HnswWays *ways, int order, uint32 number);
 
 /* ---- edges.c ---- */
 

@@ -77,7 +77,6 @@ hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row)
 	}
 	candidate = &insert->candidates[insert->ncandidates++];
 	candidate->number = number;
-	candidate->order = hnsw_ways_add(&insert->ways, number, row);
 	candidate->own = palloc(insert->meta.own_size);
 	memcpy(candidate->own, HnswRowOwn(&insert->meta, row), insert->meta.own_size);
 	candidate->x = NULL;
@@ -389,7 +388,6 @@ hnsw_insert_begin(Relation index)
 	insert->x = palloc(sizeof(float) * hnsw_decoded_dim(&insert->meta));
 	insert->decoded = palloc(sizeof(float) * hnsw_decoded_dim(&insert->meta));
 	insert->size = 2 * insert->search.ef;
-	hnsw_ways_init(&insert->ways, insert->search.ef, insert->meta.slots);
 	insert->candidates = palloc(sizeof(HnswCandidate) * insert->size);
 	insert->chosen = palloc(sizeof(HnswCandidate *) * insert->meta.slots);
 	insert->row_context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw insert",
@@ -402,7 +400,6 @@ search_neighbors(HnswInsert *insert, const float *x, int ef)
 {
 	insert->search.ef = ef;
 	insert->ncandidates = 0;
-	hnsw_ways_reset(&insert->ways);
 	insert->equal = HNSW_NO_ROW;
 	hnsw_search_set(&insert->search, hnsw_cache(insert->search.index), x);
 	hnsw_search_run(&insert->search);

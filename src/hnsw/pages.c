@@ -238,6 +238,7 @@ write_graph_rows(Writer *writer)
 	const HnswMeta *meta = &build->meta;
 	HnswRow    *image = palloc(meta->row_size);
 	uint32	   *positions = palloc(sizeof(uint32) * meta->slots);
+	uint32	   *parent = hnsw_build_anchors(build);
 
 	for (int64 p = 0; p < build->n; p++)
 	{
@@ -272,7 +273,8 @@ write_graph_rows(Writer *writer)
 		codes = HnswRowCodes(meta, image);
 		for (int i = 0; i < n; i++)
 		{
-			image->neighbors[i] = row_number(writer, positions[i]);
+			image->neighbors[i] = row_number(writer, positions[i]) |
+				(parent[positions[i]] == p ? HNSW_ANCHOR : 0);
 			memcpy(codes + i * meta->code_size, hnsw_spool_get(build->codes, positions[i]),
 				   meta->code_size);
 		}
@@ -280,6 +282,7 @@ write_graph_rows(Writer *writer)
 		if (p % 1024 == 0)
 			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, p);
 	}
+	pfree(parent);
 	pfree(positions);
 	pfree(image);
 }

@@ -1,20 +1,20 @@
 /*
- * reach.c: which rows the graph leads to. Calls layout.c; called by vacuum.c and check.c.
+ * reach.c: which rows the graph leads to. Calls layout.c; called by check.c.
  */
 #include "compat.h"
 
-#include "commands/vacuum.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "hnsw/hnsw.h"
 
 /*
- * A bit for every row that can be reached from the routing rows, of *nrows rows. Takes a bit and at
- * most four bytes a row in the current memory context. Changes under way may make reached rows look
- * unreached, never the other way round.
+ * A bit for every row that can be reached from the routing rows, or by anchors alone, of *nrows rows. Takes
+ * a bit and at most four bytes a row in the current memory context. Changes under way may make
+ * reached rows look unreached, never the other way round.
  */
 uint8 *
-hnsw_reach(Relation index, uint64 *nrows)
+hnsw_reach(Relation index, bool anchors, uint64 *nrows)
 {
 	const HnswCache *cache = hnsw_cache(index);
 	HnswMeta	meta = cache->meta;
@@ -42,7 +42,7 @@ hnsw_reach(Relation index, uint64 *nrows)
 		const HnswRow *row;
 		HnswRowState state;
 
-		vdist_vacuum_delay_point();
+		CHECK_FOR_INTERRUPTS();
 		if (depth + HNSW_MAX_SLOTS > size)
 		{
 			size *= 2;
@@ -53,9 +53,10 @@ hnsw_reach(Relation index, uint64 *nrows)
 		for (int i = 0; (state == HNSW_ROW_LIVE || state == HNSW_ROW_DEAD) &&
 			 i < row->nneighbors; i++)
 		{
-			uint32		to = row->neighbors[i];
+			uint32		to = HnswNeighbor(row, i);
 
-			if (to >= n || (reached[to / 8] & (1 << to % 8)) != 0)
+			if ((anchors && !HnswIsAnchor(row, i)) || to >= n ||
+				(reached[to / 8] & (1 << to % 8)) != 0)
 				continue;
 			reached[to / 8] |= 1 << to % 8;
 			stack[depth++] = to;

@@ -1,6 +1,6 @@
 /*
  * repair.c: a list of neighbors without dead ones. Calls layout.c, write.c and what insert.c chooses
- * neighbors with; called by vacuum.c, once for every row that lists a dead one.
+ * neighbors with; called by vacuum.c, once or twice for every row that lists a dead one.
  *
  * With a tenth of the rows dead nearly every row lists one, so a repair must cost what is dead and not what
  * is alive. Live neighbors stay, with the codes that the list has; the neighbors of the dead take the
@@ -37,6 +37,7 @@ typedef struct Repair
 	HnswRow    *old;
 	const uint8 *dead;
 	uint64		nrows;
+	bool		anchors;		/* dead ones whose anchor the edge is go, too */
 	float		distances[HNSW_MAX_SLOTS];	/* to the neighbors in old */
 	uint64	   *found;			/* ascending */
 	int			nfound;
@@ -53,6 +54,14 @@ static inline bool
 is_dead(const Repair *repair, uint32 number)
 {
 	return hnsw_bit(repair->dead, repair->nrows, number);
+}
+
+/* Is a neighbor to go? */
+static inline bool
+goes(const Repair *repair, int slot)
+{
+	return is_dead(repair, HnswNeighbor(repair->old, slot)) &&
+		(repair->anchors || !HnswIsAnchor(repair->old, slot));
 }
 
 /* ---- rows found through the dead ---- */
@@ -115,7 +124,7 @@ look_behind(Repair *repair, uint32 dead)
 		slot_distances(insert, row, search->estimates);
 		for (int i = 0; i < row->nneighbors; i++)
 		{
-			uint32		to = row->neighbors[i];
+			uint32		to = HnswNeighbor(row, i);
 
 			if (to != repair->number && !is_dead(repair, to) && !hnsw_lists(repair->old, to))
 				found_add(repair, hnsw_key(search->estimates[i], to));
@@ -275,12 +284,12 @@ choose(Repair *repair)
 
 	for (int i = 0; i < old->nneighbors; i++)
 	{
-		if (is_dead(repair, old->neighbors[i]))
+		if (goes(repair, i))
 		{
 			ndied += i < old->nkept;
 			continue;
 		}
-		choices[n].key = hnsw_key(repair->distances[i], old->neighbors[i]);
+		choices[n].key = hnsw_key(repair->distances[i], HnswNeighbor(old, i));
 		choices[n].slot = i;
 		choices[n++].kept = i < old->nkept;
 	}
@@ -316,13 +325,17 @@ write_slot(Repair *repair, HnswWrite *write, int slot)
 	const HnswMeta *meta = &insert->meta;
 	const Choice *choice = repair->at[slot];
 	const char *code = insert->new_code;
+	uint32		neighbor = HnswKeyRow(choice->key);
 
 	if (choice->slot >= 0)
+	{
+		neighbor = repair->old->neighbors[choice->slot];
 		code = HnswRowCodes(meta, repair->old) + choice->slot * meta->code_size;
+	}
 	else
 		hnsw_recode(hnsw_codes(insert->search.index, meta), choice->own, insert->new_code,
 					insert->search.scratch);
-	write->row->neighbors[slot] = HnswKeyRow(choice->key);
+	write->row->neighbors[slot] = neighbor;
 	hnsw_write_bytes(write, HNSW_ROW_HEADER(meta) + meta->own_size + slot * meta->code_size, code,
 					 meta->code_size);
 }
@@ -368,11 +381,12 @@ write_list(Repair *repair)
 }
 
 /*
- * Give a row a list without those whose bit is set in dead. Allocates in the current memory context
- * and leaves insert->x and new_code changed.
+ * Give a row a list without those whose bit is set in dead, but dead ones whose anchor is in it only if
+ * `anchors`. Allocates in the current memory context and leaves insert->x and new_code changed.
  */
 void
-hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead, uint64 nrows)
+hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead, uint64 nrows,
+				bool anchors)
 {
 	const HnswMeta *meta = &insert->meta;
 	HnswSearch *search = &insert->search;
@@ -380,6 +394,7 @@ hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead, uint64 nro
 
 	repair.dead = dead;
 	repair.nrows = nrows;
+	repair.anchors = anchors;
 	repair.old = palloc(meta->row_size);
 	repair.found = palloc(sizeof(uint64) * FOUND * meta->slots);
 	for (;;)
@@ -405,11 +420,11 @@ hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead, uint64 nro
 		repair.nfound = 0;
 		repair.size = meta->slots - repair.old->nneighbors;
 		for (int i = 0; i < repair.old->nneighbors; i++)
-			repair.size += is_dead(&repair, repair.old->neighbors[i]);
+			repair.size += goes(&repair, i);
 		repair.size *= FOUND;
 		for (int i = 0; i < repair.old->nneighbors; i++)
-			if (is_dead(&repair, repair.old->neighbors[i]))
-				look_behind(&repair, repair.old->neighbors[i]);
+			if (goes(&repair, i))
+				look_behind(&repair, HnswNeighbor(repair.old, i));
 		choose(&repair);
 		hnsw_read_end(&search->read);
 		if (write_list(&repair))

@@ -234,7 +234,7 @@ is_found(Trial *trial, int64 position)
 
 		found = other == number;
 		for (int j = 0; j < row->nkept && !found; j++)
-			found = other == row->neighbors[j];
+			found = other == HnswNeighbor(row, j);
 	}
 	hnsw_read_unlock(&trial->read);
 	hnsw_read_end(&trial->read);

@@ -198,14 +198,14 @@ hnsw_stream_more(HnswScan *so)
 		int			n = 0;
 
 		for (int i = 0; i < row->nneighbors; i++)
-			__builtin_prefetch(&so->seen[seen_hash(so, row->neighbors[i])], 1);
+			__builtin_prefetch(&so->seen[seen_hash(so, HnswNeighbor(row, i))], 1);
 		for (int i = 0; i < row->nneighbors; i++)
-			if (seen_add(so, row->neighbors[i]))
+			if (seen_add(so, HnswNeighbor(row, i)))
 				search->which[n++] = i;
 		hnsw_estimate(search, row, search->which, n, search->estimates);
 		for (int i = 0; i < n; i++)
 			frontier_push(so, hnsw_key(search->estimates[i],
-									   row->neighbors[search->which[i]]));
+									   HnswNeighbor(row, search->which[i])));
 		if (HnswRowStateOf(row) == HNSW_ROW_LIVE && !is_known(so, number))
 		{
 			hnsw_scan_hit(so, number, row);

@@ -1,11 +1,12 @@
 /*
- * vacuum.c: removes dead heap rows and repairs the graph. Calls layout.c, write.c, repair.c and reach.c;
+ * vacuum.c: removes dead heap rows and repairs the graph. Calls layout.c, write.c, repair.c and anchor.c;
  * called by core through handler.c.
  *
  * Passes over the pages: take out dead TIDs and mark rows that lose their last one as dead; wait for the
  * inserts that may have linked to them; give every row that lists dead ones a new list, from its live
- * neighbors and those of the dead; free the dead; see that a way leads to every row. Memory: two bits a
- * row, and four bytes for each row on the way while the last pass walks the graph.
+ * neighbors and those of the dead, but leave it the dead whose anchors it has until all live rows have
+ * anchors in lists of live ones; free the dead. Memory: four bits a row, and four bytes for each row on the
+ * way while anchors are followed.
  */
 #include "compat.h"
 
@@ -292,13 +293,13 @@ chain_pass(Vacuum *vacuum)
 
 /* ---- second pass: edges ---- */
 
+/* Dead neighbors whose anchor is in a list go from it only if `anchors`: others may hang on them. */
 static void
-repair_pass(Vacuum *vacuum)
+repair_pass(Vacuum *vacuum, bool anchors)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(vacuum->index);
 	uint32	   *todo = palloc(sizeof(uint32) * vacuum->meta.rows_per_page);
 
-	vacuum->insert = hnsw_insert_begin(vacuum->index);
 	for (BlockNumber block = HNSW_FIRST_BLOCK; block < nblocks; block++)
 	{
 		Buffer		buffer;
@@ -317,7 +318,7 @@ repair_pass(Vacuum *vacuum)
 			if (HnswRowStateOf(row) != HNSW_ROW_LIVE)
 				continue;
 			for (int j = 0; j < Min(row->nneighbors, vacuum->meta.slots); j++)
-				if (is_dead(vacuum, row->neighbors[j]))
+				if ((anchors || !HnswIsAnchor(row, j)) && is_dead(vacuum, HnswNeighbor(row, j)))
 				{
 					todo[ntodo++] = block * vacuum->meta.rows_per_page + i;
 					break;
@@ -328,7 +329,8 @@ repair_pass(Vacuum *vacuum)
 		{
 			MemoryContext old = MemoryContextSwitchTo(vacuum->row_context);
 
-			hnsw_repair_row(vacuum->insert, todo[i], vacuum->dead, vacuum->dead_rows);
+			hnsw_repair_row(vacuum->insert, todo[i], vacuum->dead, vacuum->dead_rows,
+							anchors);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(vacuum->row_context);
 		}
@@ -422,24 +424,6 @@ clean_routing(Vacuum *vacuum)
 	return left;
 }
 
-/* Make a row a routing row if more are wanted, or always. */
-static void
-add_routing(Vacuum *vacuum, uint32 number, bool always)
-{
-	HnswInsert *insert = vacuum->insert;
-	HnswSearch *search = &insert->search;
-	const HnswRow *row = hnsw_read(&search->read, vacuum->index, &vacuum->meta, number);
-	bool		live = HnswRowStateOf(row) == HNSW_ROW_LIVE;
-
-	if (live)
-		hnsw_recode(hnsw_codes(vacuum->index, &vacuum->meta), HnswRowOwn(&vacuum->meta, row),
-					insert->new_code, search->scratch);
-	hnsw_read_unlock(&search->read);
-	hnsw_read_end(&search->read);
-	if (live)
-		hnsw_routing_add(vacuum->index, &vacuum->meta, number, insert->new_code, always);
-}
-
 static void
 free_pass(Vacuum *vacuum)
 {
@@ -498,42 +482,9 @@ free_pass(Vacuum *vacuum)
 		if (space)
 			RecordPageWithFreeSpace(vacuum->index, block, BLCKSZ / 2);
 		if (routing != HNSW_NO_ROW)
-			add_routing(vacuum, routing, false);
+			hnsw_make_routing(vacuum->insert, routing, false);
 	}
 	IndexFreeSpaceMapVacuum(vacuum->index);
-}
-
-/* Rows to which only dead ones led become routing rows. */
-static void
-reach_pass(Vacuum *vacuum)
-{
-	uint64		n;
-	uint8	   *reached = hnsw_reach(vacuum->index, &n);
-	HnswRead   *read = &vacuum->insert->search.read;
-
-	for (BlockNumber block = HNSW_FIRST_BLOCK; block < n / vacuum->meta.rows_per_page; block++)
-		for (int i = 0; i < vacuum->meta.rows_per_page; i++)
-		{
-			uint32		number = block * vacuum->meta.rows_per_page + i;
-			Buffer		buffer;
-			Page		page;
-			bool		live;
-
-			if ((reached[number / 8] & (1 << number % 8)) != 0)
-				continue;
-			vdist_vacuum_delay_point();
-			buffer = ReadBufferExtended(vacuum->index, MAIN_FORKNUM, block, RBM_NORMAL,
-										vacuum->strategy);
-			LockBuffer(buffer, BUFFER_LOCK_SHARE);
-			page = graph_page(vacuum, buffer);
-			live = page != NULL &&
-				HnswRowStateOf(page_row(vacuum, page, i)) == HNSW_ROW_LIVE;
-			UnlockReleaseBuffer(buffer);
-			if (live)
-				add_routing(vacuum, number, true);
-		}
-	hnsw_read_end(read);
-	pfree(reached);
 }
 
 IndexBulkDeleteResult *
@@ -589,13 +540,15 @@ hnsw_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		LockPage(info->index, HNSW_META_BLOCK, ExclusiveLock);
 		UnlockPage(info->index, HNSW_META_BLOCK, ExclusiveLock);
 
-		repair_pass(&vacuum);
+		vacuum.insert = hnsw_insert_begin(info->index);
+		repair_pass(&vacuum, false);
+		hnsw_mend_anchors(vacuum.insert, vacuum.strategy);
+		repair_pass(&vacuum, true);
 		routing = clean_routing(&vacuum);
 		if (routing < vacuum.meta.routing_count)
 			vacuum.routing_stride = Max(stats->num_index_tuples /
 										hnsw_routing_limit(&vacuum.meta), 1);
 		free_pass(&vacuum);
-		reach_pass(&vacuum);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

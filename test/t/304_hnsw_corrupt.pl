@@ -184,7 +184,7 @@ my @cases = (
 	[ 'hash of a vector', sub { flip($_[0], at($live) + 4) }, qr/^heap row \S+ has another vector than its row $live\z/, 'search', qr/^500$/ ],
 	[ 'code of a routing row', sub { flip($_[0], $routing + 4) },
 		qr/^row \d+, where searches begin, has another code there$/, 'search', qr/^500$/ ],
-	[ 'no routing rows', [ 24 + 76, pack 'L', 0 ], qr/no way leads to \d+ rows/, 'scan', qr/^2900$/ ],
+	[ 'no routing rows', [ 24 + 76, pack 'L', 0 ], qr/no anchors lead to \d+ rows/, 'scan', qr/^2900$/ ],
 	[ 'number of routing rows', [ 24 + 76, pack 'L', 100000 ], qr/XX002: .*block 0/, 'insert', qr/XX002: .*block 0/ ],
 	[ 'number of all routing rows', [ 24 + 48, pack 'L', 2000 ], qr/^the metapage claims 2000 rows where searches begin, there are \d+$/, 'search', qr/^500$/ ],
 	[ 'mean', sub { flip($_[0], 24 + 96) }, qr/XX002: .*corrupted metapage at block 0/, 'search', qr/XX002: .*corrupted metapage at block 0/ ],
@@ -202,7 +202,7 @@ foreach my $case (@cases)
 # ---- routing rows on pages of their own ----
 foreach my $case (
 	[ 'code of a routing row', sub { flip($_[0], $_[1] + 32 + 4) }, qr/^row \d+, where searches begin, has another code there$/m ],
-	[ 'no routing rows', sub { put($_[0], $_[1] + 28, pack 'L', 0) }, qr/^the metapage claims \d+ rows where searches begin, there are \d+$/ ],
+	[ 'no routing rows', sub { put($_[0], $_[1] + 28, pack 'L', 0) }, qr/^the metapage claims \d+ rows where searches begin, there are \d+\nno anchors lead to \d+ rows, one of them row \d+$/ ],
 	[ 'number of routing rows', sub { put($_[0], $_[1] + 28, pack 'L', 100000) }, qr/XX002: .*block \d+/ ],
 	[ 'pages without an end', sub { put($_[0], $_[1] + 24, pack 'L', $_[1] / 8192) }, qr/XX002: .*block \d+/ ])
 {

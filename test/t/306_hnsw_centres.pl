@@ -155,13 +155,13 @@ $node->stop;
 open my $file, '+<:raw', $path or die $!;
 seek $file, 24 + 4, 0;
 read $file, my $version, 4;
-is(unpack('V', $version), 4, 'the version of the format');
+is(unpack('V', $version), 5, 'the version of the format');
 seek $file, 24 + 4, 0;
 print $file pack('V', 9);
 close $file;
 $node->start;
 my ($code, $out, $error) = $node->psql('postgres', $order);
-like($error, qr/format version 9.*versions 1 to 4.*HINT:.*REINDEX/s, 'another version is refused');
+like($error, qr/format version 9.*versions 1 to 5.*HINT:.*REINDEX/s, 'another version is refused');
 $node->safe_psql('postgres', 'REINDEX INDEX eight_index');
 sound('eight_index', 'REINDEX mends it');
 
