@@ -99,6 +99,46 @@ read_routing(Relation index, const HnswMeta *meta, uint32 *rows, char *codes)
 	return n;
 }
 
+/* Put long routing rows behind the others, which stay in order. */
+static void
+put_long_last(HnswCache *cache)
+{
+	const HnswMeta *meta = &cache->meta;
+	Size		size = meta->code_size;
+	float	   *mean = palloc(sizeof(float) * meta->dim);
+	float	   *x = palloc(sizeof(float) * meta->dim);
+	uint32	   *rows = palloc_extended(sizeof(uint32) * Max(cache->nrouting, 1), MCXT_ALLOC_HUGE);
+	char	   *codes = palloc_extended(size * Max(cache->nrouting, 1), MCXT_ALLOC_HUGE);
+	int			n = 0;
+
+	memcpy(mean, cache->mean, sizeof(float) * meta->dim);
+	vdist_quant_rotate(meta->dim, mean);
+	for (int i = 0; i < cache->nrouting; i++)
+	{
+		const char *code = cache->routing_codes + i * size;
+		bool		is_long = hnsw_is_long(meta, hnsw_code_norm2(&cache->codes,
+																 &cache->codes.code, code, mean, x));
+		int			to = is_long ? cache->nlong++ : n++;
+
+		if (is_long)
+		{
+			rows[to] = cache->routing[i];
+			memcpy(codes + to * size, code, size);
+		}
+		else if (to < i)
+		{
+			cache->routing[to] = cache->routing[i];
+			memcpy(cache->routing_codes + to * size, code, size);
+		}
+	}
+	memcpy(cache->routing + n, rows, sizeof(uint32) * cache->nlong);
+	memcpy(cache->routing_codes + n * size, codes, size * cache->nlong);
+	pfree(mean);
+	pfree(x);
+	pfree(rows);
+	pfree(codes);
+}
+
 /*
  * The index's constants and routing rows. The result may vanish whenever invalidations are processed:
  * use it before the next lock is taken on any relation, or copy it.
@@ -189,9 +229,12 @@ hnsw_cache(Relation index)
 		read_floats(index, meta.centre_block, centres_size / sizeof(float), cache->centres);
 	cache->nrouting = read_routing(index, head, cache->routing, cache->routing_codes);
 	pfree(head);
-	cache->rank_all = hnsw_rank_all(cache->nrouting, meta.routing_sorted);
+	cache->nlong = 0;
 	if (!HnswIsFlat(&meta))
 		hnsw_codes_init(&cache->codes, &meta, cache->mean, cache->centres);
+	if (meta.metric == VDIST_METRIC_IP && !HnswIsFlat(&meta))
+		put_long_last(cache);
+	cache->rank_all = hnsw_rank_all(cache->nrouting - cache->nlong, meta.routing_sorted);
 	index->rd_amcache = cache;
 	return cache;
 }

@@ -212,6 +212,20 @@ hnsw_decode_code(const HnswCodes *codes, const VdistQuant *quant, const char *co
 		x[i] += at.mean[i];
 }
 
+/*
+ * The square of the vector that a code of quant stands for, nearly; x is scratch for it, and mean the one of the
+ * index, rotated.
+ */
+float
+hnsw_code_norm2(const HnswCodes *codes, const VdistQuant *quant, const char *code,
+				const float *mean, float *x)
+{
+	hnsw_decode_code(codes, quant, code, x);
+	for (int i = 0; i < quant->dim && codes->ncentres == 0; i++)
+		x[i] += mean[i];
+	return vdist_kernel->inner_product(quant->dim, x, x);
+}
+
 /* Does the code name a centre that there is? */
 bool
 hnsw_code_valid(const HnswMeta *meta, const char *code)
@@ -306,7 +320,7 @@ near_bound(const HnswQueries *queries, int ncentres, int n)
 }
 
 /*
- * The places of those routing rows that are worth a look: of the nearest centres, or of all of them
+ * The places of those routing rows, but for long ones, that are worth a look: of the nearest centres, or of all of them
  * when those have hardly any. Returns how many; places has room for all.
  */
 int
@@ -314,19 +328,20 @@ hnsw_queries_entries(HnswQueries *queries, const HnswCache *cache, int enough, u
 {
 	const HnswCodes *codes = &cache->codes;
 	float		bound = near_bound(queries, codes->ncentres, NEAR_CENTRES);
+	int			nrouting = cache->nrouting - cache->nlong;
 
 	for (;;)
 	{
 		int			n = 0;
 
-		for (int i = 0; i < cache->nrouting; i++)
+		for (int i = 0; i < nrouting; i++)
 		{
 			const char *code = cache->routing_codes + i * (Size) cache->meta.code_size;
 
 			if (!(queries->distance[centre_number(codes, code)] > bound))
 				places[n++] = i;
 		}
-		if (n >= Min(enough, cache->nrouting))
+		if (n >= Min(enough, nrouting))
 			return n;
 		bound = INFINITY;
 	}

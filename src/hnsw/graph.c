@@ -176,6 +176,40 @@ rank_near_routing(HnswSearch *search, const HnswCache *cache, uint64 *nearest)
 	return n;
 }
 
+/* Rank the long routing rows, of whatever centres. */
+static int
+rank_long(HnswSearch *search, const HnswCache *cache, uint64 *nearest)
+{
+	int			n = 0;
+
+	if (search->queries == NULL)
+		return rank_routing(search, cache, cache->nrouting - cache->nlong, cache->nrouting, 1,
+							nearest, 0);
+	for (int i = cache->nrouting - cache->nlong; i < cache->nrouting; i++)
+	{
+		float		distance;
+
+		hnsw_queries_estimate(search->queries, &cache->codes, cache->routing_codes +
+							  i * (Size) search->meta.code_size, NULL, 1, &distance);
+		n = keep_nearest(nearest, n, hnsw_key(distance, i));
+	}
+	return n;
+}
+
+/* Put routing rows that were ranked into the pool. */
+static void
+begin_at(HnswSearch *search, const HnswCache *cache, const uint64 *nearest, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		uint64		key = (nearest[i] & ~(uint64) PG_UINT32_MAX) |
+		cache->routing[HnswKeyRow(nearest[i])] << 1;
+
+		if (search->npool < search->ef || key < search->pool[search->ef - 1])
+			pool_insert(search, key, search->ef);
+	}
+}
+
 /* Estimated distances of a row's first n neighbors, or of those at the places which[0..n-1]. */
 void
 hnsw_estimate(HnswSearch *search, const HnswRow *row, const uint16 *which, int n, float *distance)
@@ -201,6 +235,7 @@ hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 {
 	uint64		around[ENTRIES];
 	uint64		nearest[ENTRIES];
+	int			nrouting = cache->nrouting - cache->nlong;
 	int			n = 0;
 
 	memcpy(search->x, x, sizeof(float) * search->meta.dim);
@@ -219,23 +254,23 @@ hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 	if (search->queries != NULL)
 		n = rank_near_routing(search, cache, nearest);
 	else if (cache->rank_all)
-		n = rank_routing(search, cache, 0, cache->nrouting, 1, nearest, n);
+		n = rank_routing(search, cache, 0, nrouting, 1, nearest, n);
 	else
 	{
-		int			count = rank_routing(search, cache, ROUTING_STEP / 2, cache->nrouting,
+		int			count = rank_routing(search, cache, ROUTING_STEP / 2, nrouting,
 										 ROUTING_STEP, around, 0);
 
 		for (int i = 0; i < count; i++)
 		{
 			int			first = TYPEALIGN_DOWN(ROUTING_STEP, HnswKeyRow(around[i]));
 
-			n = rank_routing(search, cache, first, Min(first + ROUTING_STEP, cache->nrouting), 1,
+			n = rank_routing(search, cache, first, Min(first + ROUTING_STEP, nrouting), 1,
 							 nearest, n);
 		}
 	}
-	for (int i = 0; i < Min(n, search->ef); i++)
-		pool_insert(search, (nearest[i] & ~(uint64) PG_UINT32_MAX) |
-					cache->routing[HnswKeyRow(nearest[i])] << 1, search->ef);
+	begin_at(search, cache, nearest, n);
+	if (cache->nlong > 0)
+		begin_at(search, cache, nearest, rank_long(search, cache, nearest));
 }
 
 /* From this key on rows do not get into the pool, or will never be expanded. */

@@ -49,6 +49,13 @@
 #define HNSW_MAX_ROUTING 1024
 #define HNSW_MOST_ROUTING 16384
 
+/*
+ * With inner products, a row so many times longer than those that the graph is made for (hnsw_lift) is among the nearest
+ * of queries in directions that no neighbors of it lie in. Searches begin at such rows, too, if they are no more than so many.
+ */
+#define HNSW_LONG 2.0f
+#define HNSW_MAX_LONG 1024
+
 #define HNSW_MAX_CENTRES 1024
 
 /* Of projections, whose estimates are rough, a search looks at so many times the rows of the setting. */
@@ -296,7 +303,8 @@ typedef struct HnswCache
 	HnswMeta	meta;
 	HnswCodes	codes;
 	int			nrouting;
-	bool		rank_all;		/* the routing rows, not one in so many */
+	int			nlong;			/* of them, the last: hnsw_is_long */
+	bool		rank_all;		/* the other routing rows, not one in so many */
 	uint32	   *routing;		/* row numbers */
 	char	   *routing_codes;
 	float	   *mean;
@@ -447,6 +455,13 @@ typedef struct HnswInsert
 	int			flat_size;
 } HnswInsert;
 
+/* Is a vector so long, of a square so large, that it must be a routing row? */
+static inline bool
+hnsw_is_long(const HnswMeta *meta, float norm2)
+{
+	return meta->metric == VDIST_METRIC_IP && norm2 > HNSW_LONG * HNSW_LONG * meta->range * meta->range;
+}
+
 /* Components of a decoded code: with inner products the graph sees lifted vectors. */
 static inline int
 hnsw_decoded_dim(const HnswMeta *meta)
@@ -499,6 +514,8 @@ extern void hnsw_encode(const HnswCodes *codes, const float *x, char *own, float
 extern void hnsw_recode(const HnswCodes *codes, const char *own, char *code, float *scratch);
 extern void hnsw_decode_code(const HnswCodes *codes, const VdistQuant *quant, const char *code,
 							 float *x);
+extern float hnsw_code_norm2(const HnswCodes *codes, const VdistQuant *quant, const char *code,
+							 const float *mean, float *x);
 
 /* The number that the codes of an index with several centres begin with. */
 static inline uint16

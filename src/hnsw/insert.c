@@ -455,6 +455,7 @@ insert_row(HnswInsert *insert, const float *x, ItemPointer tid, bool unchanged)
 	HnswRow    *image = insert->image;
 	uint32		number;
 	HnswEdges  *edges;
+	bool		always;
 
 	hnsw_recode(hnsw_codes(index, meta), HnswRowOwn(meta, image), insert->new_code,
 				insert->search.scratch);
@@ -472,9 +473,11 @@ insert_row(HnswInsert *insert, const float *x, ItemPointer tid, bool unchanged)
 	edges = hnsw_plan_edges(insert);
 	number = hnsw_row_new(index, meta, image);
 
-	/* a row that nothing leads to must be a beginning itself */
-	hnsw_routing_add(index, meta, number, insert->new_code,
-					 !hnsw_make_edges(insert, edges, number));
+	/* a row that nothing leads to must be a beginning itself, and so must a long one */
+	always = !hnsw_make_edges(insert, edges, number) ||
+		(hnsw_is_long(meta, vdist_kernel->inner_product(meta->dim, x, x)) &&
+		 hnsw_cache(index)->nlong < HNSW_MAX_LONG);
+	hnsw_routing_add(index, meta, number, insert->new_code, always);
 }
 
 /*

@@ -383,6 +383,59 @@ measure_stretch(Trial *trial, HnswMeta *head)
 	hnsw_stretch_end(&measured, n, head);
 }
 
+/* A long row, and the square of it. */
+typedef struct Long
+{
+	float		norm2;
+	uint32		position;
+} Long;
+
+static int
+compare_long(const void *a, const void *b)
+{
+	const Long *x = a;
+	const Long *y = b;
+
+	if (x->norm2 != y->norm2)
+		return x->norm2 > y->norm2 ? -1 : 1;
+	return x->position < y->position ? -1 : x->position > y->position;
+}
+
+/* Make routing rows of long rows, the longest ones if they are many. */
+static void
+add_long(Trial *trial)
+{
+	HnswBuild  *build = trial->build;
+	const HnswCodes *codes = &build->coding;
+	int			nsorted = trial->cache->nrouting;
+	Long	   *rows = palloc(sizeof(Long) * 2 * HNSW_MAX_LONG);
+	int			n = 0;
+
+	for (int64 p = 0; p < build->n; p++)
+	{
+		const HnswBuildRow *stored = hnsw_spool_get(build->rows, p);
+		float		norm2 = hnsw_code_norm2(codes, &codes->own, stored->own, trial->cache->mean,
+											trial->x);
+		uint32		position = p;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!hnsw_is_long(&build->meta, norm2) ||
+			bsearch(&position, trial->positions, nsorted, sizeof(uint32), compare_positions))
+			continue;
+		rows[n].norm2 = norm2;
+		rows[n++].position = position;
+		if (n < 2 * HNSW_MAX_LONG)
+			continue;
+		qsort(rows, n, sizeof(Long), compare_long);
+		n = HNSW_MAX_LONG;
+	}
+	qsort(rows, n, sizeof(Long), compare_long);
+	for (int i = 0; i < Min(n, HNSW_MAX_LONG); i++)
+		add_routing(trial, rows[i].position);
+	elog(DEBUG1, "%d long rows more", Min(n, HNSW_MAX_LONG));
+	pfree(rows);
+}
+
 /*
  * The positions of the rows that become routing rows, and what the metapage, head, says of searches. Of the graph
  * all is on pages but these rows.
@@ -409,6 +462,9 @@ hnsw_choose_routing(HnswBuild *build, uint32 first, int *count, HnswMeta *head)
 		head->routing_sorted = sort_routing(&trial, share) ? n : 0;
 		trial.cache->rank_all = hnsw_rank_all(n, head->routing_sorted);
 		measure_stretch(&trial, head);
+		if (build->meta.metric == VDIST_METRIC_IP)
+			add_long(&trial);
+		n = trial.cache->nrouting;
 	}
 	PG_FINALLY();
 	{

@@ -412,6 +412,8 @@ is_nearest(HnswScan *so, const HnswResult *result)
  * May the nearest result be returned? Of the first search, as many as a usual LIMIT asks for, or an eighth of
  * what it looks at. Who asks for more has a condition or a large LIMIT and is
  * served by the stream, which looks further: what is returned too early costs all that is found late.
+ * What the operator makes NaN comes behind all other rows, so behind those that no search has found, too, unless
+ * the query makes all of them NaN.
  */
 static bool
 can_return(HnswScan *so)
@@ -420,6 +422,8 @@ can_return(HnswScan *so)
 		return false;
 	if (so->phase == HNSW_SCAN_FLAT)
 		return true;
+	if (so->trust_bounds && isinf(so->results[0].distance) && so->results[0].distance > 0)
+		return false;
 	if (so->phase == HNSW_SCAN_POOL)
 		return so->nreturned < Max(so->ef / 8, USUAL_LIMIT);
 	return hnsw_stream_passed(so, so->results[0].distance);

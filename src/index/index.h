@@ -58,7 +58,8 @@ extern uint32 vdist_index_hash_floats(int dim, const float *x);
 
 /*
  * The distance that rows are ordered by, a monotone function of the operator's result: squared for
- * L2, the operator's own otherwise. What the operator makes NaN is infinity here: both sort last.
+ * L2, the operator's own otherwise. What the operator makes NaN is infinity here, as it sorts last, and what
+ * overflows is DBL_MAX, which is before that and behind all sums of floats.
  */
 extern double vdist_index_distance(const VdistIndexMetric *metric, const struct varlena *a,
 								   const struct varlena *b);

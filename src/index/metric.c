@@ -4,6 +4,7 @@
  */
 #include "compat.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "access/genam.h"
@@ -224,7 +225,7 @@ vdist_index_distance(const VdistIndexMetric *metric, const struct varlena *a,
 {
 	double		d = vdist_distance(metric->type, metric->metric, a, b);
 
-	return isnan(d) ? get_float8_infinity() : d;
+	return isnan(d) ? get_float8_infinity() : Min(d, DBL_MAX);
 }
 
 double
