@@ -176,7 +176,7 @@ fit_small(HnswMeta *meta)
 int
 hnsw_most_bits(const VdistIndexMetric *metric, int m)
 {
-	int			bits = vdist_metric_quant(metric->code_metric) == VDIST_QUANT_L1 ? 8 : 4;
+	int			bits = 4;
 
 	for (; bits > 1; bits /= 2)
 	{

@@ -381,6 +381,9 @@ set_query(IndexScanDesc scan)
 
 	cache = hnsw_cache(scan->indexRelation);
 	vdist_index_set_dim(scan->indexRelation, &so->metric, cache->meta.dim);
+
+	/* an older version may have chosen another */
+	so->metric.code_metric = (VdistMetric) cache->meta.metric;
 	prepare(scan, cache);
 	memset(so->prepared, 0, sizeof(float) * cache->meta.dim);
 	so->trust_bounds = false;

@@ -95,11 +95,25 @@ next_random(uint64 *state)
 	return (double) (*state >> 11) / (double) (UINT64CONST(1) << 53);
 }
 
+/* The vectors whose signed roots the sample has. */
+static float *
+squares(const HnswVectors *sample)
+{
+	Size		size = sample->n * (Size) sample->dim;
+	float	   *x = palloc_extended(sizeof(float) * size, MCXT_ALLOC_HUGE);
+
+	for (Size i = 0; i < size; i++)
+		x[i] = sample->x[i] * fabsf(sample->x[i]);
+	return x;
+}
+
 /* Choose queries and find their nearest rows. */
 static void
 begin_trial(Trial *trial, const HnswVectors *sample)
 {
-	VdistQuantMetric metric = vdist_metric_quant(sample->metric);
+	bool		roots = sample->metric == VDIST_METRIC_ROOTS;
+	VdistQuantMetric metric = roots ? VDIST_QUANT_L1 : vdist_metric_quant(sample->metric);
+	const float *vectors = roots ? squares(sample) : sample->x;
 	int			dim = sample->dim;
 	int			n = sample->n;
 	float	   *exact = palloc(sizeof(float) * n);
@@ -116,7 +130,7 @@ begin_trial(Trial *trial, const HnswVectors *sample)
 	{
 		/* not at equal distances: rows may come in turn from different crowds */
 		int			row = (i + next_random(&random)) * n / trial->nqueries;
-		const float *x = sample->x + row * (Size) dim;
+		const float *x = vectors + row * (Size) dim;
 		int		   *nearest = trial->nearest + i * POOL * trial->k;
 		int			found = 0;
 		float		bound;
@@ -125,7 +139,7 @@ begin_trial(Trial *trial, const HnswVectors *sample)
 		CHECK_FOR_INTERRUPTS();
 		for (int j = 0; j < n; j++)
 		{
-			const float *y = sample->x + j * (Size) dim;
+			const float *y = vectors + j * (Size) dim;
 
 			exact[j] = metric == VDIST_QUANT_L1 ? vdist_kernel->l1(dim, x, y) :
 				metric == VDIST_QUANT_IP ? -vdist_kernel->inner_product(dim, x, y) :
@@ -146,6 +160,8 @@ begin_trial(Trial *trial, const HnswVectors *sample)
 	}
 	trial->scattered = metric == VDIST_QUANT_L2 && nfar >= SCATTERED_SHARE * trial->nqueries;
 	elog(DEBUG1, "%d of %d rows are far from all others", nfar, trial->nqueries);
+	if (roots)
+		pfree((void *) vectors);
 	pfree(exact);
 }
 
@@ -289,8 +305,8 @@ fewest_bits(const Trial *trial, HnswSample *result, int ncentres, double *found)
 	int			most = result->most_bits;
 	HnswSample	begin = *result;
 
-	/* but of small vectors, whose components differ much, nothing less than what suffices finds enough */
-	if (l1 && !hnsw_is_large(trial->sample->dim))
+	/* L1's are not rotated: with fewer than suffice, no search finds enough */
+	if (l1)
 		most = 8;
 	else if (trial->scattered && ncentres == 0)
 		most = Min(most, 2);

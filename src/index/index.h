@@ -21,6 +21,9 @@
 #define VDIST_PROJECTED_DIM 1024
 #define VDIST_PROJECTED_DIM_MIN 256
 
+/* From so many dimensions on codes for L1 are of signed square roots. */
+#define VDIST_ROOTS_DIM 680
+
 /* What the first column of an index and its operator class stand for. */
 typedef struct VdistIndexMetric
 {
@@ -78,7 +81,8 @@ extern void vdist_index_bounds(const VdistIndexMetric *metric, double estimate, 
 extern VdistQuantMetric vdist_metric_quant(VdistMetric metric);
 
 /*
- * Copy x to out in the form that codes are made of: of unit length for the cosine, as it is otherwise.
+ * Copy x to out in the form that codes are made of: of unit length for the cosine, signed roots for these, as it is
+ * otherwise.
  * False when the distance from x to anything is NaN (a zero or overflowing vector under the cosine);
  * out is zeros then.
  */

@@ -84,7 +84,8 @@ column_dim(Relation index, VdistType type)
  * at least 1 - c: near ones come near the front, and no row is nearer than its estimate says.
  *
  * A projection keeps squares, not absolutes: L1 becomes the squared L2 of signed square roots, which
- * is equal where one of two elements is zero, and smaller where both have one sign.
+ * is equal where one of two elements is zero, and smaller where both have one sign. Codes of many dimensions have too
+ * few bits for L1, which must not be rotated: theirs are of the roots, too.
  */
 void
 vdist_index_metric(Relation index, VdistIndexMetric *metric)
@@ -104,6 +105,8 @@ vdist_index_metric(Relation index, VdistIndexMetric *metric)
 		metric->code_metric = VDIST_METRIC_L2;
 	else if (metric->metric == VDIST_METRIC_JACCARD)
 		metric->code_metric = VDIST_METRIC_COSINE;
+	else if (metric->metric == VDIST_METRIC_L1 && metric->dim >= VDIST_ROOTS_DIM)
+		metric->code_metric = VDIST_METRIC_ROOTS;
 }
 
 void
@@ -235,6 +238,9 @@ vdist_index_estimate(const VdistIndexMetric *metric, double estimate)
 }
 
 /*
+ * Of two elements of different signs the squared distance of the roots is up to twice theirs: it gives a lower
+ * bound alone.
+ *
  * The error of a projection is not Gaussian where few large elements make a vector: no bounds then,
  * every row that a search finds is looked at itself.
  */
@@ -247,6 +253,8 @@ vdist_index_bounds(const VdistIndexMetric *metric, double estimate, double error
 	if (metric->projected || !(fabs(estimate) < MAX_ESTIMATE))
 		return;
 	*lower = vdist_index_estimate(metric, estimate - BOUND_SIGMAS * error);
+	if (metric->code_metric == VDIST_METRIC_ROOTS)
+		*lower /= 2;
 
 	/* the errors of few dimensions are not Gaussian, those of L1 not independent */
 	if (metric->dim >= MIN_DIM_FOR_BOUNDS && metric->metric != VDIST_METRIC_L1 &&
@@ -262,6 +270,7 @@ vdist_metric_quant(VdistMetric metric)
 		case VDIST_METRIC_L2:
 		case VDIST_METRIC_COSINE:
 		case VDIST_METRIC_HAMMING:
+		case VDIST_METRIC_ROOTS:
 			return VDIST_QUANT_L2;
 		case VDIST_METRIC_IP:
 			return VDIST_QUANT_IP;
@@ -280,6 +289,12 @@ vdist_metric_prepare(VdistMetric metric, int dim, const float *x, float *out)
 	float		norm2;
 	float		inverse;
 
+	if (metric == VDIST_METRIC_ROOTS)
+	{
+		for (int i = 0; i < dim; i++)
+			out[i] = copysignf(fminf(sqrtf(fabsf(x[i])), MAX_ELEMENT), x[i]);
+		return true;
+	}
 	if (metric != VDIST_METRIC_COSINE)
 	{
 		for (int i = 0; i < dim; i++)

@@ -33,7 +33,8 @@ typedef enum VdistMetric
 	VDIST_METRIC_COSINE,
 	VDIST_METRIC_L1,
 	VDIST_METRIC_HAMMING,		/* of bit, as the next */
-	VDIST_METRIC_JACCARD
+	VDIST_METRIC_JACCARD,
+	VDIST_METRIC_ROOTS			/* of an index's codes alone, see vdist_index_metric */
 } VdistMetric;
 
 /* All are varlenas of storage "external": never compressed, moved out of line when large. */
