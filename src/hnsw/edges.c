@@ -69,7 +69,7 @@ measure(HnswInsert *insert, const HnswRow *row, OwnerList *list)
 	for (int i = 0; i < list->n; i++)
 	{
 		hnsw_decode(insert, false, codes + i * meta->code_size, insert->decoded);
-		list->from_owner[i] = hnsw_code_distance(meta, owner->x, insert->decoded);
+		list->from_owner[i] = hnsw_code_distance(meta, owner->view, insert->decoded);
 		list->from_new[i] = hnsw_code_distance(meta, insert->x, insert->decoded);
 	}
 }

@@ -116,7 +116,8 @@ typedef struct HnswMeta
 	/* from here on since version 5 */
 	float		stretch;		/* see stretch.c; 0: a search expands all of its pool */
 	float		stretch_slope;
-	uint32		ef_factor;		/* searches look at so many times ef_search rows. A constant, as crc_mean knows */
+	uint32		ef_factor;		/* searches look at so many times ef_search rows. A constant, as
+								 * crc_mean knows */
 } HnswMeta;
 
 /* Bytes of that on the metapage. */
@@ -420,9 +421,21 @@ typedef struct HnswCandidate
 	uint32		number;
 	float		distance;		/* to the new row */
 	char	   *own;			/* copy of its own code */
-	float	   *x;				/* that, decoded */
+	void	   *view;			/* that, as distances are computed from it */
 	bool		chosen;			/* as a neighbor */
 } HnswCandidate;
+
+/* The rows that a search expanded. Memory that is kept from search to search: it is large. */
+typedef struct HnswCandidates
+{
+	HnswCandidate *rows;		/* as they were expanded; once neighbors are chosen, nearest first */
+	char	   *owns;			/* their own codes, as they were expanded */
+	char	   *views;
+	Size		own_size;
+	Size		view_size;
+	int			n;
+	int			size;
+} HnswCandidates;
 
 /* What a statement that inserts into a flat index knows of a row. */
 typedef struct HnswFlatRow
@@ -442,13 +455,12 @@ typedef struct HnswInsert
 	HnswRow    *image;			/* the new row */
 	char	   *new_code;		/* its code as a neighbor */
 	char	   *spare;			/* room for another */
-	float	   *x;				/* its own code, decoded */
+	void	   *view;			/* its own code, as distances are computed from it */
+	float	   *x;				/* or decoded; where views are that, the same */
 	float	   *decoded;		/* scratch */
 	float	   *rotated_mean;	/* what to add to a decoded code for inner products */
 	uint32		equal;			/* a row of an equal vector, or HNSW_NO_ROW */
-	HnswCandidate *candidates;
-	int			ncandidates;
-	int			size;
+	HnswCandidates candidates;
 	HnswCandidate **chosen;		/* neighbors as they are in image */
 	HnswFlatRow *flat;			/* of a flat index: the rows that are known */
 	int			nflat;
@@ -646,17 +658,25 @@ extern uint8 *hnsw_reach(Relation index, bool anchors, uint64 *nrows);
 extern void hnsw_make_routing(HnswInsert *insert, uint32 number, bool always);
 extern void hnsw_mend_anchors(HnswInsert *insert, BufferAccessStrategy strategy);
 
+/* ---- candidates.c ---- */
+
+extern float hnsw_code_distance(const HnswMeta *meta, const float *a, const float *b);
+extern void hnsw_decode(const HnswInsert *insert, bool own, const char *code, float *x);
+extern bool hnsw_compare_decoded(const HnswMeta *meta);
+extern Size hnsw_view_size(const HnswMeta *meta);
+extern void hnsw_view(const HnswInsert *insert, const char *own, void *view);
+extern void hnsw_view_distances(const HnswInsert *insert, const void *one,
+								const void *const *views, int n, float *distance);
+extern void hnsw_candidates_init(HnswCandidates *candidates, const HnswMeta *meta, int ef);
+extern void hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row);
+extern void hnsw_choose_neighbors(HnswInsert *insert);
+
 /* ---- insert.c ---- */
 
 extern HnswInsert *hnsw_insert_begin(Relation index);
-extern void hnsw_decode(const HnswInsert *insert, bool own, const char *code, float *x);
-extern bool hnsw_compare_decoded(const HnswMeta *meta);
 extern bool hnsw_is_equal(const HnswInsert *insert, const HnswRow *row);
 extern void hnsw_own_code(HnswInsert *insert, const float *x, const float *prepared, char *own);
 extern const float *hnsw_make_image(HnswInsert *insert, Datum value, ItemPointer tid);
-extern void hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row);
-extern float hnsw_code_distance(const HnswMeta *meta, const float *a, const float *b);
-extern void hnsw_choose_neighbors(HnswInsert *insert);
 extern void hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number,
 							 const char *code, bool always);
 

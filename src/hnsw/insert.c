@@ -7,52 +7,15 @@
  */
 #include "compat.h"
 
-#include <math.h>
-
 #include "access/tableam.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 
 #include "hnsw/hnsw.h"
-#include "kernel/kernel.h"
 
 /* Effort of the search for an equal vector when core says that the indexed value did not change. */
 #define EF_UNCHANGED 8
-
-/* Distance between decoded codes, as the graph sees it. */
-float
-hnsw_code_distance(const HnswMeta *meta, const float *a, const float *b)
-{
-	if (meta->metric == VDIST_METRIC_L1)
-		return vdist_kernel->l1(meta->dim, a, b);
-	return vdist_kernel->l2_squared(hnsw_decoded_dim(meta), a, b);
-}
-
-/* Decode an own code, or a neighbor's, to what the graph sees; x has hnsw_decoded_dim components. */
-void
-hnsw_decode(const HnswInsert *insert, bool own, const char *code, float *x)
-{
-	const HnswMeta *meta = &insert->meta;
-	const HnswCodes *codes = hnsw_codes(insert->search.index, meta);
-
-	hnsw_decode_code(codes, own ? &codes->own : &codes->code, code, x);
-	if (meta->metric != VDIST_METRIC_IP)
-		return;
-	for (int i = 0; i < meta->dim && meta->ncentres == 0; i++)
-		x[i] += insert->rotated_mean[i];
-	hnsw_lift(meta->range, meta->dim, x, x);
-}
-
-/*
- * Do distances between codes take decoding both? With inner products the estimate is a product, while
- * the graph is made by distances; and a query made of a code is for codes of its own centre alone.
- */
-bool
-hnsw_compare_decoded(const HnswMeta *meta)
-{
-	return meta->metric == VDIST_METRIC_IP || meta->ncentres > 0;
-}
 
 /* Is it a live row of the same vector as insert->image? */
 bool
@@ -61,25 +24,6 @@ hnsw_is_equal(const HnswInsert *insert, const HnswRow *row)
 	return HnswRowStateOf(row) == HNSW_ROW_LIVE && row->hash == insert->image->hash &&
 		memcmp(HnswRowOwn(&insert->meta, row), HnswRowOwn(&insert->meta, insert->image),
 			   insert->meta.own_size) == 0;
-}
-
-/* Remember a row, whose page is locked, as a candidate; memory in the current context. */
-void
-hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row)
-{
-	HnswCandidate *candidate;
-
-	if (insert->ncandidates == insert->size)
-	{
-		insert->size *= 2;
-		insert->candidates = repalloc_huge(insert->candidates,
-										   sizeof(HnswCandidate) * insert->size);
-	}
-	candidate = &insert->candidates[insert->ncandidates++];
-	candidate->number = number;
-	candidate->own = palloc(insert->meta.own_size);
-	memcpy(candidate->own, HnswRowOwn(&insert->meta, row), insert->meta.own_size);
-	candidate->x = NULL;
 }
 
 static void
@@ -92,17 +36,6 @@ collect(HnswSearch *search, uint32 number, const HnswRow *row)
 	if (hnsw_is_equal(insert, row))
 		insert->equal = number;
 	hnsw_candidate_add(insert, number, row);
-}
-
-static int
-compare_candidates(const void *a, const void *b)
-{
-	const HnswCandidate *x = a;
-	const HnswCandidate *y = b;
-
-	if (x->distance != y->distance)
-		return x->distance < y->distance ? -1 : 1;
-	return x->number < y->number ? -1 : x->number > y->number;
 }
 
 /* ---- heap rows of an equal vector ---- */
@@ -220,76 +153,6 @@ add_tid(HnswInsert *insert, uint32 number, ItemPointer tid)
 	}
 }
 
-/* ---- neighbors of the new row ---- */
-
-/*
- * Choose the candidates, nearest first, that are nearer to the new row than to any chosen from `layer` on
- * (alpha = 1). Returns how many are chosen then, slots at most.
- */
-static int
-choose_layer(HnswInsert *insert, int layer)
-{
-	const HnswMeta *meta = &insert->meta;
-	HnswCandidate **chosen = insert->chosen;
-	int			n = layer;
-
-	for (int i = 0; i < insert->ncandidates && n < meta->slots; i++)
-	{
-		HnswCandidate *candidate = &insert->candidates[i];
-		bool		keep = !candidate->chosen;
-
-		for (int j = layer; j < n && keep; j++)
-			keep = hnsw_code_distance(meta, candidate->x, chosen[j]->x) >= candidate->distance;
-		if (keep)
-		{
-			candidate->chosen = true;
-			chosen[n++] = candidate;
-		}
-	}
-	return n;
-}
-
-/*
- * Fill in the image's neighbors from the candidates, given its vector in insert->x: kept are those that
- * no nearer kept one is closer to than the new row is; the same among those left, again and again,
- * fills the slots, as in a build.
- */
-void
-hnsw_choose_neighbors(HnswInsert *insert)
-{
-	const HnswMeta *meta = &insert->meta;
-	HnswRow    *image = insert->image;
-	HnswCandidate **chosen = insert->chosen;
-	char	   *codes = HnswRowCodes(meta, image);
-	int			layer = 0;
-	int			n;
-
-	for (int i = 0; i < insert->ncandidates; i++)
-	{
-		HnswCandidate *candidate = &insert->candidates[i];
-
-		candidate->x = palloc(sizeof(float) * hnsw_decoded_dim(meta));
-		hnsw_decode(insert, true, candidate->own, candidate->x);
-		candidate->distance = hnsw_code_distance(meta, insert->x, candidate->x);
-		candidate->chosen = false;
-	}
-	qsort(insert->candidates, insert->ncandidates, sizeof(HnswCandidate), compare_candidates);
-
-	n = image->nkept = choose_layer(insert, 0);
-	while (layer < n)
-	{
-		layer = n;
-		n = choose_layer(insert, layer);
-	}
-	image->nneighbors = n;
-	for (int i = 0; i < n; i++)
-	{
-		image->neighbors[i] = chosen[i]->number;
-		hnsw_recode(hnsw_codes(insert->search.index, meta), chosen[i]->own,
-					codes + i * meta->code_size, insert->search.scratch);
-	}
-}
-
 /* ---- routing rows ---- */
 
 /*
@@ -387,8 +250,9 @@ hnsw_insert_begin(Relation index)
 	insert->spare = palloc(insert->meta.code_size);
 	insert->x = palloc(sizeof(float) * hnsw_decoded_dim(&insert->meta));
 	insert->decoded = palloc(sizeof(float) * hnsw_decoded_dim(&insert->meta));
-	insert->size = 2 * insert->search.ef;
-	insert->candidates = palloc(sizeof(HnswCandidate) * insert->size);
+	insert->view = hnsw_compare_decoded(&insert->meta) ? (void *) insert->x :
+		palloc(hnsw_view_size(&insert->meta));
+	hnsw_candidates_init(&insert->candidates, &insert->meta, insert->search.ef);
 	insert->chosen = palloc(sizeof(HnswCandidate *) * insert->meta.slots);
 	insert->row_context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw insert",
 												ALLOCSET_DEFAULT_SIZES);
@@ -399,7 +263,7 @@ static void
 search_neighbors(HnswInsert *insert, const float *x, int ef)
 {
 	insert->search.ef = ef;
-	insert->ncandidates = 0;
+	insert->candidates.n = 0;
 	insert->equal = HNSW_NO_ROW;
 	hnsw_search_set(&insert->search, hnsw_cache(insert->search.index), x);
 	hnsw_search_run(&insert->search);
@@ -459,7 +323,7 @@ insert_row(HnswInsert *insert, const float *x, ItemPointer tid, bool unchanged)
 
 	hnsw_recode(hnsw_codes(index, meta), HnswRowOwn(meta, image), insert->new_code,
 				insert->search.scratch);
-	hnsw_decode(insert, true, HnswRowOwn(meta, image), insert->x);
+	hnsw_view(insert, HnswRowOwn(meta, image), insert->view);
 
 	insert->equal = HNSW_NO_ROW;
 	if (unchanged)

@@ -135,49 +135,61 @@ quantize_to(int dim, int bits, const float *r, float n2, float wanted, float sig
 	return quantize(dim, bits, r, best, z);
 }
 
+/*
+ * out[i] |= ((in[i] >> right) & mask) << left for n bytes, eight at a time: the mask takes away what comes from
+ * the next byte.
+ */
+VDIST_QUANT_VECTORIZE static void
+move_fields(int n, const uint8_t *restrict in, int right, unsigned mask, int left,
+			uint8_t *restrict out)
+{
+	uint64_t	masks = mask * UINT64_C(0x0101010101010101);
+	int			words = n / 8;
+
+	for (int i = 0; i < words; i++)
+	{
+		uint64_t	from;
+		uint64_t	to;
+
+		memcpy(&from, in + 8 * i, sizeof(from));
+		memcpy(&to, out + 8 * i, sizeof(to));
+		to |= ((from >> right) & masks) << left;
+		memcpy(out + 8 * i, &to, sizeof(to));
+	}
+	for (int i = 8 * words; i < n; i++)
+		out[i] |= (uint8_t) (((in[i] >> right) & mask) << left);
+}
+
 /* Set a field of `bits` bits for every dimension: bits shift .. shift + bits - 1 of the level. */
 static void
-pack(int dim, int bits, int shift, int width, const int32_t *level, uint8_t *out)
+pack(int dim, int bits, int shift, int width, const uint8_t *level, uint8_t *out)
 {
-	unsigned	mask = (1u << bits) - 1;
-
 	memset(out, 0, width);
 	for (int f = 0; f < 8 / bits; f++)
 	{
-		int			first = f * width;
-		int			last = first + width;
+		int			n = dim - f * width;
 
-		last = last < dim ? last : dim;
-		for (int i = first; i < last; i++)
-			out[i - first] |= (uint8_t) ((((unsigned) level[i] >> shift) & mask) << (f * bits));
+		move_fields(n < width ? n : width, level + f * width, shift, (1u << bits) - 1, f * bits,
+					out);
 	}
 }
 
-/* Below -O3, gcc makes no vector instructions of a loop whose length it does not know. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define VECTORIZE __attribute__((optimize("O3")))
-#else
-#define VECTORIZE
-#endif
-
-VECTORIZE static void
-unpack(int dim, int bits, int shift, int width, const uint8_t *restrict in, int32_t *restrict level)
+/* Add what the fields say of the levels of n dimensions, the first of which is `first`. */
+static void
+unpack(int first, int n, int bits, int shift, int width, const uint8_t *in, uint8_t *level)
 {
-	int32_t		mask = (1 << bits) - 1;
-
 	for (int f = 0; f < 8 / bits; f++)
 	{
-		int			first = f * width;
-		int			last = first + width;
+		int			from = f * width > first ? f * width : first;
+		int			end = (f + 1) * width < first + n ? (f + 1) * width : first + n;
 
-		last = last < dim ? last : dim;
-		for (int i = first; i < last; i++)
-			level[i] |= ((in[i - first] >> (f * bits)) & mask) << shift;
+		move_fields(end - from, in + from - f * width, f * bits, (1u << bits) - 1, shift,
+					level + from - first);
 	}
 }
 
 static void
-pack_all(const VdistQuant *quant, const int32_t *level, uint8_t *out)
+pack_all(const VdistQuant *quant, const uint8_t *level, uint8_t *out)
 {
 	if (quant->bits == 6)
 	{
@@ -188,9 +200,24 @@ pack_all(const VdistQuant *quant, const int32_t *level, uint8_t *out)
 		pack(quant->coded, quant->bits, 0, quant->width, level, out);
 }
 
+void
+vdist_quant_levels(const VdistQuant *quant, const void *code, int first, int n, uint8_t *level)
+{
+	const uint8_t *fields = (const uint8_t *) code + quant->head;
+
+	memset(level, 0, n);
+	if (quant->bits == 6)
+	{
+		unpack(first, n, 4, 2, quant->width, fields, level);
+		unpack(first, n, 2, 0, vdist_quant_width(quant->dim, 2), fields + quant->width, level);
+	}
+	else
+		unpack(first, n, quant->bits, 0, quant->width, fields, level);
+}
+
 /* L1: no rotation (it would change the distance); what clipping cuts off is kept in add. */
 static void
-encode_l1(const VdistQuant *quant, const float *x, char *code, int32_t *level)
+encode_l1(const VdistQuant *quant, const float *x, char *code, uint8_t *level)
 {
 	float		over = 0.0f;
 	float		head[2];
@@ -201,7 +228,8 @@ encode_l1(const VdistQuant *quant, const float *x, char *code, int32_t *level)
 
 		if (excess > 0.0f)
 			over += excess;
-		level[i] = vdist_quant_level(x[i] - quant->mean[i], quant->range) >> (8 - quant->bits);
+		level[i] = (uint8_t) (vdist_quant_level(x[i] - quant->mean[i], quant->range) >>
+							  (8 - quant->bits));
 	}
 	over = over < FLT_MAX ? over : FLT_MAX;
 	if (quant->head == HEAD_FLOATS)
@@ -220,9 +248,9 @@ encode_l1(const VdistQuant *quant, const float *x, char *code, int32_t *level)
 }
 
 /* From a centred and rotated vector r; n2 is the square of its length before anything rounded it. */
-static void
+VDIST_QUANT_VECTORIZE static void
 encode_rotated(const VdistQuant *quant, const float *r, float n2, float add, char *code, float *z,
-			   int32_t *level)
+			   uint8_t *level)
 {
 	int			dim = quant->coded;
 	int			bits = quant->bits;
@@ -249,7 +277,7 @@ encode_rotated(const VdistQuant *quant, const float *r, float n2, float add, cha
 		s = quantize(dim, bits, r, sigma * vdist_quant_step(bits), z);
 
 	for (int i = 0; i < dim; i++)
-		level[i] = (int32_t) (z[i] + centre);
+		level[i] = (uint8_t) (int32_t) (z[i] + centre);
 	pack_all(quant, level, (uint8_t *) code + quant->head);
 
 	scale = s > 0.0f ? n2 / s : 0.0f;
@@ -277,7 +305,7 @@ vdist_quant_encode(const VdistQuant *quant, const float *x, void *code, float *s
 	int			dim = quant->dim;
 	float	   *r = scratch;
 	float	   *z = scratch + dim + 64;
-	int32_t    *level = (int32_t *) (scratch + 2 * (dim + 64));
+	uint8_t    *level = (uint8_t *) (scratch + 2 * (dim + 64));
 	float		n2;
 	float		add;
 
@@ -305,7 +333,7 @@ vdist_quant_recode(const VdistQuant *quant, const void *code, const VdistQuant *
 	int			dim = quant->dim;
 	float	   *r = scratch;
 	float	   *z = scratch + dim + 64;
-	int32_t    *level = (int32_t *) (scratch + 2 * (dim + 64));
+	uint8_t    *level = (uint8_t *) (scratch + 2 * (dim + 64));
 	float		add;
 	float		scale;
 	float		n2;
@@ -323,39 +351,40 @@ vdist_quant_recode(const VdistQuant *quant, const void *code, const VdistQuant *
 	encode_rotated(target, r, n2, add, out, z, level);
 }
 
-void
+/* Levels that are unpacked at a time, on the stack. */
+#define LEVELS 512
+
+VDIST_QUANT_VECTORIZE void
 vdist_quant_decode(const VdistQuant *quant, const void *code, float *x)
 {
 	int			dim = quant->dim;
 	int			bits = quant->bits;
-	const uint8_t *fields = (const uint8_t *) code + quant->head;
-	int32_t    *level = (int32_t *) x;
 	float		centre = (float) ((1 << bits) - 1) * 0.5f;
 	float		add;
 	float		scale;
-
-	memset(level, 0, sizeof(int32_t) * dim);
-	if (bits == 6)
-	{
-		unpack(dim, 4, 2, quant->width, fields, level);
-		unpack(dim, 2, 0, vdist_quant_width(dim, 2), fields + quant->width, level);
-	}
-	else
-		unpack(quant->coded, bits, 0, quant->width, fields, level);
 
 	vdist_quant_factors(quant->metric, quant->head, code, &add, &scale);
 	if (quant->metric == VDIST_QUANT_L1)
 		scale = quant->range * 2.0f / (float) (bits == 8 ? 255 : 1 << bits);
 	else if (quant->head == HEAD_SHORT)
 		scale *= vdist_quant_unit(dim, bits);
-	for (int i = 0; i < quant->coded; i++)
+	for (int first = 0; first < quant->coded; first += LEVELS)
 	{
-		float		z = (float) level[i] - centre;
+		int			n = quant->coded - first < LEVELS ? quant->coded - first : LEVELS;
+		uint8_t		level[LEVELS];
+		float	   *out = x + first;
 
-		x[i] = z * scale;
+		vdist_quant_levels(quant, code, first, n, level);
+		for (int i = 0; i < n; i++)
+		{
+			float		z = (float) level[i] - centre;
+
+			out[i] = z * scale;
+		}
 	}
 
-	/* of the others nothing is known: as integers they are 0, and so they are as floats */
+	/* of the others nothing is known */
+	memset(x + quant->coded, 0, sizeof(float) * (dim - quant->coded));
 
 	/* not to the last bit: then equal distances would differ */
 	for (int i = 0; i < dim && quant->binary; i++)

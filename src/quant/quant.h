@@ -154,6 +154,21 @@ extern float vdist_quant_estimate_fine(const VdistQuantQuery *query, const Vdist
 /* Use a SIMD variant, as vdist_kernel_select does for the exact kernels. */
 extern bool vdist_quant_select(VdistSimd simd);
 
+/* pairs.c */
+
+/* Bytes of what a code of dim dimensions becomes to be compared with others; its address must be a multiple of 4. */
+extern size_t vdist_quant_record_size(int dim);
+
+/* Make a record of a code of all components, of as many bits as there are. */
+extern void vdist_quant_record(const VdistQuant *quant, const void *code, void *record);
+
+/*
+ * Distances between the vectors that records stand for (vdist_quant_decode), of one to n others; L2 or L1. Of 8 bits
+ * (but for L1) 7 are looked at: as many as the graph build's.
+ */
+extern void vdist_quant_between(const VdistQuant *quant, const void *one,
+								const void *const *records, int n, float *distance);
+
 /* rotate.c */
 
 /* Rotate x (dim floats) in place by the one fixed pseudo-random rotation of that dimension. */

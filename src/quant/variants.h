@@ -15,6 +15,13 @@
 
 #include "quant/quant.h"
 
+/* Below -O3, gcc makes no vector instructions of a loop whose length it does not know. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define VDIST_QUANT_VECTORIZE __attribute__((optimize("O3")))
+#else
+#define VDIST_QUANT_VECTORIZE
+#endif
+
 /* Passes over dim components (lanes.c). */
 typedef struct VdistQuantPasses
 {
@@ -159,6 +166,13 @@ vdist_quant_width(int dim, int bits)
 {
 	return 4 * ((dim * bits + 31) / 32);
 }
+
+/*
+ * code.c: the levels that a code has of n dimensions, the first of which is `first`. Of dimensions that it has no
+ * field of they are 0.
+ */
+extern void vdist_quant_levels(const VdistQuant *quant, const void *code, int first, int n,
+							   uint8_t *level);
 
 /* The step of the best uniform quantizer of a unit Gaussian with 2 to 8 bits (Max 1960). */
 static inline float

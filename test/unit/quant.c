@@ -454,6 +454,102 @@ test_binary(void)
 	check(fine, "and with a fine query");
 }
 
+/*
+ * Distances between records are those between decoded codes, but for the bit of 8 that they lack; in every
+ * variant the same.
+ */
+static void
+test_pairs(void)
+{
+	static const VdistSimd simds[] = {VDIST_SIMD_SCALAR, VDIST_SIMD_AVX2, VDIST_SIMD_AUTO};
+	static const int all_bits[] = {1, 2, 4, 6, 8};
+	bool		as_decoded = true;
+	bool		near = true;
+	bool		binary = true;
+	bool		self = true;
+	bool		same = true;
+
+	for (int dim = 1; dim <= 2500; dim = dim < 70 ? dim + 1 : dim * 3 / 2)
+	{
+		int			n = 19;
+		float	   *x = vectors(n, dim, 1.0);
+		float	   *mean = calloc(dim, sizeof(float));
+		float	   *scratch = malloc(sizeof(float) * VDIST_QUANT_SCRATCH(dim));
+		float	   *decoded = malloc(sizeof(float) * n * dim);
+		void	   *records[19];
+
+		for (int i = 0; i < n; i++)
+			records[i] = malloc(vdist_quant_record_size(dim));
+		for (int t = 0; t < 11; t++)
+		{
+			VdistQuantMetric metric = t < 5 || t == 10 ? VDIST_QUANT_L2 : VDIST_QUANT_L1;
+			VdistQuant	quant;
+			char	   *code;
+			float		first[19];
+
+			if (metric == VDIST_QUANT_L1 && all_bits[t % 5] == 6)
+				continue;
+			if (t == 10)
+			{
+				for (int i = 0; i < n * dim; i++)
+					x[i] = uniform() < 0.3 ? 1.0f : 0.0f;
+				for (int i = 0; i < dim; i++)
+					mean[i] = 0.5f;
+				vdist_quant_init_binary(&quant, dim, 8, mean);
+			}
+			else
+				vdist_quant_init(&quant, metric, dim, all_bits[t % 5], mean, 6.0f);
+			code = malloc(quant.code_size);
+			for (int v = 0; v < 3; v++)
+			{
+				float		got[19];
+
+				if (!vdist_quant_select(simds[v]))
+					continue;
+				for (int i = 0; i < n; i++)
+				{
+					vdist_quant_encode(&quant, x + i * dim, code, scratch);
+					vdist_quant_decode(&quant, code, decoded + i * dim);
+					vdist_quant_record(&quant, code, records[i]);
+				}
+				vdist_quant_between(&quant, records[0], (const void *const *) records, n, got);
+				for (int i = 0; i < n && v == 0; i++)
+				{
+					double		d = exact(metric, dim, decoded, decoded + i * dim);
+					double		far = exact(metric, dim, decoded, mean) + 1;
+
+					/* half a level in each component, which is .031 of their deviation */
+					double		moved = 0.016 * (sqrt(far) + sqrt(exact(metric, dim, decoded + i * dim, mean)));
+
+					if (t == 10)
+						binary = binary && got[i] == d;
+					else if (metric == VDIST_QUANT_L2 && quant.bits == 8)
+						near = near && fabs(got[i] - d) <= (2 * sqrt(d) + moved) * moved;
+					else
+						as_decoded = as_decoded && fabs(got[i] - d) <= 1e-5 * far;
+				}
+				self = self && fabs(got[0]) <= 1e-6 * exact(metric, dim, decoded, mean);
+				if (v == 0)
+					memcpy(first, got, sizeof(first));
+				same = same && memcmp(first, got, sizeof(first)) == 0;
+			}
+			free(code);
+		}
+		for (int i = 0; i < n; i++)
+			free(records[i]);
+		free(x);
+		free(mean);
+		free(scratch);
+		free(decoded);
+	}
+	vdist_quant_select(VDIST_SIMD_AUTO);
+	check(as_decoded, "distances of records are those of decoded codes");
+	check(near, "of 8 bits nearly so");
+	check(binary, "of zeros and ones exactly so");
+	check(self, "a record is at distance 0 from itself");
+	check(same, "every variant measures records alike");
+}
+
 /* A code taken for a query must estimate what the decoded vector would. */
 static void
 test_decode(void)
@@ -673,6 +769,7 @@ main(void)
 	test_accuracy();
 	test_near();
 	test_binary();
+	test_pairs();
 	test_decode();
 	test_short();
 	test_edges();
