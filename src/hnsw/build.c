@@ -58,6 +58,7 @@ init_sample(const VdistIndexMetric *metric, const HnswOptions *options, HnswSamp
 	sample->mean = palloc0(sizeof(float) * metric->code_dim);
 	sample->centre = palloc0(sizeof(float) * graph_dim(metric->code_metric, metric->code_dim));
 	sample->range = 1.0f;
+	sample->metric = metric->code_metric;
 	sample->bits = options->quantization;
 	sample->most_bits = hnsw_most_bits(metric, options->m);
 	sample->coded = hnsw_short_code(metric, options->m);
@@ -82,6 +83,7 @@ init_meta(Relation heap, Relation index, IndexInfo *info, VdistIndexMetric *metr
 		hnsw_layout_flat(meta, metric, options.m, options.ef_construction);
 		return;
 	}
+	metric->code_metric = sample->metric;
 	metric->code_dim = sample->dim;
 	hnsw_layout(meta, metric, options.m, options.ef_construction, sample->bits,
 				sample->coded, sample->ncentres);
@@ -539,6 +541,7 @@ decide(HnswBuild *build, const Rows *rows, HnswSample *sample)
 								  rows->x + i * (Size) rows->dim, x + n * (Size) rows->dim);
 	init_sample(metric, &options, sample);
 	hnsw_sample_vectors(metric, n, x, sample);
+	metric->code_metric = sample->metric;
 	metric->code_dim = sample->dim;
 	hnsw_layout(&build->meta, metric, options.m, options.ef_construction, sample->bits,
 				sample->coded, sample->ncentres);

@@ -30,12 +30,14 @@ extern void hnsw_spool_end(HnswSpool *spool);
 /* What a build learns from a sample before it reads the table. */
 typedef struct HnswSample
 {
+	VdistMetric metric;			/* of the vectors that codes are made of */
 	float	   *mean;			/* dim floats: the centre of all codes */
 	float		range;			/* see HnswMeta */
 	int			bits;			/* of the codes of neighbors */
 	int			most_bits;		/* that they may have */
 	int			coded;			/* components that they are of; 0: all */
 	int			ef_factor;		/* see HnswMeta */
+	double		found;			/* the share that they find without it, if that is not 1 */
 	int			dim;			/* of the vectors that codes are made of */
 	float	   *centre;			/* as many floats as graph_dim: of the graph */
 	bool		wide;			/* see VdistGraphParams */

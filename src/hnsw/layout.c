@@ -144,9 +144,10 @@ is_small(const HnswMeta *meta, Size size)
 	int			vectors = HNSW_PAGE_ROOM / vector;
 	int			rows = HNSW_PAGE_ROOM / TYPEALIGN(4, size);
 
+	/* whole pages: as many as the vectors alone take */
 	if (vectors == 0)
 		return (size + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM <=
-			(vector + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM;
+			(sizeof(float) * meta->dim + HNSW_PAGE_ROOM - 1) / HNSW_PAGE_ROOM;
 	if (hnsw_is_large(meta->dim))
 		return rows >= vectors;
 	return 2 * rows >= vectors;

@@ -246,6 +246,39 @@ decide(Sample *sample, HnswSample *result)
 	hnsw_try_codes(&vectors, sample->source->projected, result);
 }
 
+/*
+ * The same, of L1's codes or, where those are too rough, of square roots' if they find more: they are rotated, and do with fewer
+ * bits.
+ */
+static void
+decide_metric(Sample *sample, HnswSample *result)
+{
+	HnswSample	given = *result;
+	HnswSample	l1;
+	Size		size = sizeof(float) * sample->dim;
+	float	   *mean = palloc(size);
+
+	decide(sample, result);
+	if (sample->metric != VDIST_METRIC_L1 || given.bits != 0 || result->ef_factor == 1)
+		return;
+	l1 = *result;
+	memcpy(mean, l1.mean, size);
+	*result = given;
+	for (int i = 0; i < sample->n; i++)
+	{
+		float	   *x = sample->vectors + i * (Size) sample->dim;
+
+		vdist_metric_prepare(VDIST_METRIC_ROOTS, sample->dim, x, x);
+	}
+	result->metric = sample->metric = VDIST_METRIC_ROOTS;
+	decide(sample, result);
+	if (result->found > l1.found)
+		return;
+	*result = l1;
+	memcpy(result->mean, mean, size);
+	memcpy(result->centre, mean, size);
+}
+
 /* From n prepared vectors, all that there are of a table that grows. */
 void
 hnsw_sample_vectors(const VdistIndexMetric *source, int n, float *vectors, HnswSample *result)
@@ -257,7 +290,7 @@ hnsw_sample_vectors(const VdistIndexMetric *source, int n, float *vectors, HnswS
 
 	sample.vectors = vectors;
 	sample.rows = INFINITY;
-	decide(&sample, result);
+	decide_metric(&sample, result);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
@@ -287,7 +320,7 @@ hnsw_sample(Relation heap, Relation index, IndexInfo *info, const VdistIndexMetr
 	enough = sample.n >= Min(hnsw_flat_limit(dim), sample.size) ||
 		RelationGetNumberOfBlocks(heap) > SAMPLE_BLOCKS;
 	if (enough)
-		decide(&sample, result);
+		decide_metric(&sample, result);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return enough;

@@ -305,10 +305,7 @@ fewest_bits(const Trial *trial, HnswSample *result, int ncentres, double *found)
 	int			most = result->most_bits;
 	HnswSample	begin = *result;
 
-	/* L1's are not rotated: with fewer than suffice, no search finds enough */
-	if (l1)
-		most = 8;
-	else if (trial->scattered && ncentres == 0)
+	if (trial->scattered && ncentres == 0)
 		most = Min(most, 2);
 
 	for (int bits = Min(l1 ? 2 : 1, most);; bits *= 2)
@@ -526,9 +523,12 @@ choose_centres(const Trial *trial, HnswSample *result, double about_mean, bool b
  * many as hold what is nearest. Where MOST_FACTOR times as many do not either, it is not the codes alone.
  */
 static int
-choose_factor(Trial *trial, const HnswSample *result)
+choose_factor(Trial *trial, HnswSample *result)
 {
-	for (; trial->factor <= MOST_FACTOR; trial->factor *= 2)
+	result->found = try_bits(trial, result, result->bits, result->ncentres);
+	if (result->found >= ENOUGH_RECALL)
+		return 1;
+	for (trial->factor = 2; trial->factor <= MOST_FACTOR; trial->factor *= 2)
 		if (try_bits(trial, result, result->bits, result->ncentres) >= ENOUGH_RECALL)
 			return trial->factor;
 	return 2;

@@ -119,6 +119,7 @@ foreach (
 	[ 'crowds', 2600, 768, 'vector_l2_ops', "vectors(2600, 768, 20, 0, 0.5)", 1.02 ],
 	[ 'wide900', 2000, 900, 'vector_cosine_ops', "random_vectors(2000, 900)", 1 ],
 	[ 'wide1024', 2200, 1024, 'vector_ip_ops', "random_vectors(2200, 1024)", 1 ],
+	[ 'wide2000', 1100, 2000, 'vector_l2_ops', "random_vectors(1100, 2000)", 1 ],
 	[ 'wide1900', 1200, 1900, 'vector_l2_ops', "random_vectors(1200, 1900)", 1 ])
 {
 	my ($name, $rows, $dim, $class, $from, $most) = @$_;
@@ -129,7 +130,21 @@ foreach (
 		INSERT INTO $name SELECT * FROM $from;
 		CREATE INDEX ${name}_index ON $name USING vdist_hnsw (embedding $class)});
 	is(info($name, 'rows, slots >= 24'), "$rows|t", "$name: rows and slots");
-	cmp_ok(info($name, 'pages'), '<=', $most * (1 + $rows / int(8160 / (4 * $dim + 288))), "$name: no larger than a graph of vectors");
+	cmp_ok(info($name, 'pages'), '<=', $most * (1 + $rows / (int(8160 / (4 * $dim + 288)) || 1)), "$name: no larger than a graph of vectors");
+	sound($name, 'a sound index');
+}
+
+# and below no more than twice as many, with pages of routing rows
+foreach ([ 64, 'vector_l1_ops' ], [ 64, 'vector_ip_ops' ], [ 128, 'vector_l1_ops' ], [ 128, 'vector_ip_ops' ], [ 150, 'vector_cosine_ops' ])
+{
+	my ($dim, $class) = @$_;
+	my $name = "bar_${dim}_$class";
+	$node->safe_psql(
+		'postgres', qq{
+		CREATE TABLE $name (embedding vector($dim));
+		INSERT INTO $name SELECT * FROM random_vectors(4000, $dim);
+		CREATE INDEX ${name}_index ON $name USING vdist_hnsw (embedding $class)});
+	cmp_ok(info($name, 'pages'), '<=', 2 * (1 + 4000 / int(8160 / (4 * $dim + 288))) + 16, "$name: no more than twice as large");
 	sound($name, 'a sound index');
 }
 cmp_ok(info('bar_taxicab', 'ef_factor'), '>', 1, 'where codes are rough, searches look at more rows');
