@@ -1,6 +1,7 @@
 # vdist_hnsw where two processes meet in the middle of their work: an insert that has chosen rows which VACUUM
 # then frees, an insert beside VACUUM's last look at equal rows, a search of an index that becomes a graph
-# under it. perl/hold.c holds what one of them needs next, until the other is where it must be.
+# under it, inserts that are killed in the middle. perl/hold.c holds what one of them needs next, until the
+# other is where it must be.
 #
 # No wait is without an end: a hold ends by itself after a minute, and a process that is stopped goes on
 # in any case.
@@ -20,7 +21,7 @@ my $node = PostgreSQL::Test::Cluster->new('node');
 # Without checksums the file shows what the pages hold; who writes pages would share their locks.
 $node->init(no_data_checksums => 1);
 $node->append_conf('postgresql.conf',
-	"shared_buffers = 64MB\nautovacuum = off\nbgwriter_lru_maxpages = 0\ncheckpoint_timeout = 1h\nmax_wal_size = 1GB\n");
+	"shared_buffers = 64MB\nautovacuum = off\nbgwriter_lru_maxpages = 0\ncheckpoint_timeout = 1h\nmax_wal_size = 1GB\nrestart_after_crash = on\n");
 $node->start;
 my $library = getcwd() . '/hold';
 $node->safe_psql('postgres', qq{
@@ -38,17 +39,31 @@ sub sql { return $node->safe_psql('postgres', shift, timeout => 120) }
 sub problems { return sql("SELECT * FROM vdist.index_check('item_index', true)") }
 sub blocks { return sql("SELECT pg_relation_size('item_index') / 8192") }
 
-# The states of the rows on each page, as the file has them; '' for a page of another kind.
-sub states
+# For each page, as the file has it, its rows' first bytes; none for a page of another kind.
+sub rows
 {
 	my ($rows, $bytes) = split /\|/, sql("CHECKPOINT; SELECT rows_per_page, row_bytes FROM vdist.index_info('item_index')");
 	my $file = slurp_file($node->data_dir . '/' . sql("SELECT pg_relation_filepath('item_index')"));
 	return map {
 		my $page = substr $file, 8192 * $_, 8192;
-		unpack('S', substr $page, 8188, 2) == 4
-		  ? join '', map { ord(substr $page, 24 + $bytes * $_, 1) & 15 } 0 .. $rows - 1
-		  : '';
+		[ unpack('S', substr $page, 8188, 2) == 4 ? map { substr $page, 24 + $bytes * $_, 36 } 0 .. $rows - 1 : () ];
 	} 0 .. length($file) / 8192 - 1;
+}
+
+# The states of the rows on each page.
+sub states
+{
+	return map { join '', map { ord($_) & 15 } @$_ } rows();
+}
+
+# The page with the row of the index for a row of the table.
+sub page_of
+{
+	my ($block, $offset) = $_[0] =~ /(\d+),(\d+)/;
+	my $tid = pack 'SSS', $block >> 16, $block & 0xFFFF, $offset;
+	my @rows = rows();
+	my ($page) = grep { grep { (ord($_) & 15) == 1 && substr($_, 12, 6) eq $tid } @{ $rows[$_] } } 0 .. $#rows;
+	return $page;
 }
 
 # Begin a statement in a session of its own.
@@ -223,6 +238,36 @@ foreach my $at (20, 40, 60, 80)
 	fill_pages();
 	insert_at_once(map { "array_agg(x + $_ * 0.05 * sin(j * $_ * 7))::real[] FROM unnest(example($at)::real[]) WITH ORDINALITY u(x, j)" } 1 .. 12);
 	is(problems(), '', 'no row loses its way');
+}
+
+# the same, and all are killed when they are about to change the list of the row that is the so many'th nearest
+foreach my $nearest (2, 4, 6)
+{
+	my $at = 20 * $nearest + 5;
+	my $extension;
+	my @inserts;
+	my $page;
+
+	# anew: after a crash some free rows are known to nobody until VACUUM
+	sql('DROP TABLE item; CREATE TABLE item (id serial PRIMARY KEY, embedding vector(48));
+		INSERT INTO item (embedding) SELECT example(i) FROM generate_series(1, 2100) i;
+		CREATE INDEX item_index ON item USING vdist_hnsw (embedding) WITH (m = 4, ef_construction = 8)');
+	$example = 100000;
+	fill_routing();
+	fill_pages();
+	$page = page_of(sql("SELECT ctid FROM item ORDER BY embedding <-> example($at) OFFSET $nearest - 1 LIMIT 1"));
+	$extension = hold('hold_extension');
+	@inserts = map { begin("INSERT INTO item (embedding) SELECT array_agg(x + $_ * 0.05 * sin(j * $_ * 7))::real[] FROM unnest(example($at)::real[]) WITH ORDINALITY u(x, j)") } 1 .. 12;
+	is(scalar(grep { stands($_, 'Lock extend') } @inserts), 12, 'all are ready');
+	my $hold = hold('hold_page', $page);
+	release($extension);
+	ok(wait_for(sub { !grep { place($_) !~ /^$|LWLock/ } @inserts }), 'all stand still or are through');
+	my $blocked = grep { place($_) } @inserts;
+	note "$blocked of them stand still";
+	kill 9, $hold->{pid};
+	end($_) foreach $hold, @inserts;
+	ok(wait_for(sub { defined eval { sql('SELECT 1') } }), 'the server comes back');
+	is(problems(), '', 'no row loses its way by a kill');
 }
 
 sql('DROP TABLE item; CREATE TABLE item (id serial PRIMARY KEY, embedding vector(48));
