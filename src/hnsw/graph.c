@@ -17,8 +17,7 @@
 /* Of the routing rows, that many nearest begin the walk. */
 #define ENTRIES 8
 
-/* Of many routing rows in order, one in ROUTING_STEP is ranked first, then those around the nearest. */
-#define ROUTING_STEP 8
+/* Where there are more, one routing row in HNSW_ROUTING_STEP is ranked first, then those around the nearest. */
 #define ROUTING_ALL 128
 
 /* They are not in order any more when more than one for so many of them came later. */
@@ -81,7 +80,7 @@ pick_new(HnswSearch *search, const HnswRow *row)
 /*
  * Must all routing rows be ranked? Not where so many are as a build wrote them, in the order of the rows, in
  * which neighbors follow each other, and where the build saw that searches find as much from one in
- * ROUTING_STEP (routing.c): between crowds, those around the nearest may be far from it. Inserts and vacuum
+ * HNSW_ROUTING_STEP (routing.c): between crowds, those around the nearest may be far from it. Inserts and vacuum
  * put others anywhere between them.
  */
 bool
@@ -257,14 +256,14 @@ hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 		n = rank_routing(search, cache, 0, nrouting, 1, nearest, n);
 	else
 	{
-		int			count = rank_routing(search, cache, ROUTING_STEP / 2, nrouting,
-										 ROUTING_STEP, around, 0);
+		int			count = rank_routing(search, cache, HNSW_ROUTING_FIRST, nrouting,
+										 HNSW_ROUTING_STEP, around, 0);
 
 		for (int i = 0; i < count; i++)
 		{
-			int			first = TYPEALIGN_DOWN(ROUTING_STEP, HnswKeyRow(around[i]));
+			int			first = TYPEALIGN_DOWN(HNSW_ROUTING_STEP, HnswKeyRow(around[i]));
 
-			n = rank_routing(search, cache, first, Min(first + ROUTING_STEP, nrouting), 1,
+			n = rank_routing(search, cache, first, Min(first + HNSW_ROUTING_STEP, nrouting), 1,
 							 nearest, n);
 		}
 	}

@@ -49,6 +49,10 @@
 #define HNSW_MAX_ROUTING 1024
 #define HNSW_MOST_ROUTING 16384
 
+/* Of so many routing rows in order, that one is ranked first (hnsw_rank_all). */
+#define HNSW_ROUTING_STEP 8
+#define HNSW_ROUTING_FIRST (HNSW_ROUTING_STEP / 2)
+
 /*
  * With inner products, a row so many times longer than those that the graph is made for (hnsw_lift) is among the nearest
  * of queries in directions that no neighbors of it lie in. Searches begin at such rows, too, if they are no more than so many.

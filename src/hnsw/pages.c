@@ -408,7 +408,7 @@ put_entries(Writer *writer, const uint32 *positions, int n, char *to)
 	}
 }
 
-/* On the metapage, and on pages of their own what it has no room for. */
+/* On the metapage, and on pages of their own what it has no room for: the last first, as they are read in order. */
 static void
 write_routing(Writer *writer)
 {
@@ -417,17 +417,19 @@ write_routing(Writer *writer)
 	int			n;
 	uint32	   *positions = hnsw_choose_routing(build, writer->first, &n, head);
 	int			room = HNSW_ROUTING_ROOM(head);
+	int			first;
 
 	head->routing_count = n;
 	head->routing_here = Min(n, hnsw_routing_room(head));
 	put_entries(writer, positions, head->routing_here, HnswRoutingHere(head));
-	for (int first = head->routing_here; first < n; first += room)
+	for (int end = n; end > (int) head->routing_here; end = first)
 	{
 		Buffer		buffer = append_page(build->index, MAIN_FORKNUM, HNSW_PAGE_ROUTING);
 		HnswRouting *routing = HnswPageRouting(BufferGetPage(buffer));
 
+		first = head->routing_here + (end - 1 - head->routing_here) / room * room;
 		routing->next = head->routing_block;
-		routing->count = Min(room, n - first);
+		routing->count = end - first;
 		put_entries(writer, positions + first, routing->count, (char *) (routing + 1));
 		head->routing_block = BufferGetBlockNumber(buffer);
 		finish_page(writer, buffer);

@@ -333,6 +333,42 @@ compare_positions(const void *a, const void *b)
 }
 
 /*
+ * Of HNSW_ROUTING_STEP routing rows one is ranked for all of them. Those of a small crowd far from all others lie
+ * somewhere between these, so no search comes to them, and hardly any row tells. So a routing row that searches do not
+ * find gets the place of one that is ranked, of its own neighbors in the order or of the next ones.
+ */
+static void
+show_hidden(Trial *trial)
+{
+	int			n = trial->cache->nrouting;
+	int			nplaces = (n + HNSW_ROUTING_STEP - 1 - HNSW_ROUTING_FIRST) / HNSW_ROUTING_STEP;
+	bool	   *taken = palloc0(sizeof(bool) * nplaces);
+	int			left = nplaces;
+
+	for (int i = 0; i < n && left > 0; i++)
+	{
+		uint32		position = trial->positions[i];
+		int			place = i / HNSW_ROUTING_STEP % nplaces;
+		int			to;
+
+		if (i % HNSW_ROUTING_STEP == HNSW_ROUTING_FIRST || is_found(trial, position))
+			continue;
+		while (taken[place])
+			place = (place + 1) % nplaces;
+		taken[place] = true;
+		left--;
+		to = place * HNSW_ROUTING_STEP + HNSW_ROUTING_FIRST;
+		trial->cache->nrouting = i;
+		add_routing(trial, trial->positions[to]);
+		trial->cache->nrouting = to;
+		add_routing(trial, position);
+		trial->cache->nrouting = n;
+	}
+	elog(DEBUG1, "%d routing rows are ranked in place of another", nplaces - left);
+	pfree(taken);
+}
+
+/*
  * Put the routing rows in order. May searches then rank one in several of them, where they missed a share by
  * ranking all?
  */
@@ -349,6 +385,7 @@ sort_routing(Trial *trial, double share)
 	for (int i = 0; i < n; i++)
 		add_routing(trial, trial->positions[i]);
 	trial->cache->rank_all = false;
+	show_hidden(trial);
 	missed = missed_share(trial, false);
 	elog(DEBUG1, "%.3f of the rows are not found when not all routing rows are ranked", missed);
 	return missed <= share + MISSED_MORE;
@@ -407,10 +444,13 @@ add_long(Trial *trial)
 {
 	HnswBuild  *build = trial->build;
 	const HnswCodes *codes = &build->coding;
-	int			nsorted = trial->cache->nrouting;
+	int			nknown = trial->cache->nrouting;
+	uint32	   *known = palloc(sizeof(uint32) * nknown);
 	Long	   *rows = palloc(sizeof(Long) * 2 * HNSW_MAX_LONG);
 	int			n = 0;
 
+	memcpy(known, trial->positions, sizeof(uint32) * nknown);
+	qsort(known, nknown, sizeof(uint32), compare_positions);
 	for (int64 p = 0; p < build->n; p++)
 	{
 		const HnswBuildRow *stored = hnsw_spool_get(build->rows, p);
@@ -420,7 +460,7 @@ add_long(Trial *trial)
 
 		CHECK_FOR_INTERRUPTS();
 		if (!hnsw_is_long(&build->meta, norm2) ||
-			bsearch(&position, trial->positions, nsorted, sizeof(uint32), compare_positions))
+			bsearch(&position, known, nknown, sizeof(uint32), compare_positions))
 			continue;
 		rows[n].norm2 = norm2;
 		rows[n++].position = position;
@@ -434,6 +474,7 @@ add_long(Trial *trial)
 		add_routing(trial, rows[i].position);
 	elog(DEBUG1, "%d long rows more", Min(n, HNSW_MAX_LONG));
 	pfree(rows);
+	pfree(known);
 }
 
 /*
