@@ -249,7 +249,12 @@ mend_row(Mend *mend, uint32 number)
 		push(mend, number | HNSW_ANCHOR);
 	else
 	{
-		hnsw_make_routing(mend->insert, number, true);
+		MemoryContext old = MemoryContextSwitchTo(mend->insert->row_context);
+
+		if (!hnsw_link_row(mend->insert, number, mend->reached, mend->n))
+			hnsw_make_routing(mend->insert, number, true);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(mend->insert->row_context);
 		reach(mend, number);
 	}
 	follow(mend);

@@ -302,3 +302,51 @@ hnsw_make_edges(HnswInsert *insert, HnswEdges *edges, uint32 number)
 	hnsw_read_end(&insert->search.read);
 	return linked;
 }
+
+/*
+ * Make edges to a row of the graph that no anchors lead to, as if it was new: from those of its neighbors whose bit
+ * is set in `reached`, of nrows. False when there is none. Allocates in the current memory context.
+ */
+bool
+hnsw_link_row(HnswInsert *insert, uint32 number, const uint8 *reached, uint64 nrows)
+{
+	const HnswMeta *meta = &insert->meta;
+	HnswSearch *search = &insert->search;
+	HnswRead   *read = &search->read;
+	HnswRow    *image = insert->image;
+	const HnswCodes *codes = hnsw_codes(search->index, meta);
+	uint32	   *neighbors = palloc(sizeof(uint32) * meta->slots);
+	int			n;
+	bool		live;
+
+	memcpy(image, hnsw_read(read, search->index, meta, number), meta->row_size);
+	hnsw_read_unlock(read);
+	live = HnswRowStateOf(image) == HNSW_ROW_LIVE;
+	n = live ? Min(image->nneighbors, meta->slots) : 0;
+	for (int i = 0; i < n; i++)
+		neighbors[i] = HnswNeighbor(image, i);
+
+	insert->candidates.n = 0;
+	for (int i = 0; i < n; i++)
+	{
+		const HnswRow *row;
+
+		if (neighbors[i] == number || !hnsw_bit(reached, nrows, neighbors[i]))
+			continue;
+		row = hnsw_read(read, search->index, meta, neighbors[i]);
+		if (HnswRowStateOf(row) == HNSW_ROW_LIVE)
+			hnsw_candidate_add(insert, neighbors[i], row);
+		hnsw_read_unlock(read);
+	}
+	hnsw_read_end(read);
+	if (insert->candidates.n == 0)
+		return false;
+
+	hnsw_recode(codes, HnswRowOwn(meta, image), insert->new_code, search->scratch);
+	hnsw_view(insert, HnswRowOwn(meta, image), insert->view);
+	if (!hnsw_compare_decoded(meta))
+		vdist_quant_query_code(&codes->own, HnswRowOwn(meta, image), &codes->code, search->code,
+							   search->scratch);
+	hnsw_choose_neighbors(insert);
+	return hnsw_make_edges(insert, hnsw_plan_edges(insert), number);
+}

@@ -689,6 +689,7 @@ extern void hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number
 typedef struct HnswEdges HnswEdges;
 
 extern HnswEdges *hnsw_plan_edges(HnswInsert *insert);
+extern bool hnsw_link_row(HnswInsert *insert, uint32 number, const uint8 *reached, uint64 nrows);
 extern bool hnsw_make_edges(HnswInsert *insert, HnswEdges *edges, uint32 number);
 
 /* ---- plan.c ---- */

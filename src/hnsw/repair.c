@@ -14,10 +14,7 @@
 #include "kernel/kernel.h"
 
 /* For every neighbor that died, that many rows found through dead ones are remembered, the nearest. */
-#define FOUND 4
-
-/* For every kept one that died, that many of the nearest are tried in its place. */
-#define TRIES 8
+#define FOUND 8
 
 /* A row that may get a slot. */
 typedef struct Choice
@@ -302,15 +299,12 @@ choose(Repair *repair)
 
 	repair->nkept = 0;
 	repair->nnewly = 0;
-	for (int i = 0, tries = Min(meta->slots, TRIES * ndied); i < n && tries > 0 && repair->nnewly < ndied; i++)
+	for (int i = 0; i < n && repair->nnewly < ndied; i++)
 	{
 		if (choices[i].kept)
 			repair->kept[repair->nkept++] = &choices[i];
 		else if (choices[i].slot < 0 || meta->span == 1)
-		{
 			try_keep(repair, &choices[i]);
-			tries--;
-		}
 	}
 	place(repair, choices, n);
 }
