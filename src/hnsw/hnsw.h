@@ -632,14 +632,14 @@ hnsw_search_near(HnswSearch *search, float distance)
 /* ---- stretch.c ---- */
 
 /* Searches that measure the stretch. */
-#define HNSW_STRETCH_SEARCHES 256
+#define HNSW_STRETCH_SEARCHES 128
 
 typedef struct HnswStretch
 {
 	HnswSearch	search;
 	int			pool;
 	int			n;				/* searches */
-	float	   *ratios;			/* pool a search: distances by that of the last of nearest[] */
+	VdistHalf  *ratios;			/* pool a search: distances by that of the last of nearest[] */
 } HnswStretch;
 
 extern void hnsw_stretch_set(HnswSearch *search);

@@ -83,7 +83,7 @@ hnsw_stretch_begin(HnswStretch *measured, Relation index, const HnswMeta *meta, 
 	hnsw_search_init(&measured->search, index, meta, measured->pool, visit, visit_arg);
 	measured->search.nearest_size = HNSW_NEAR;
 	measured->n = 0;
-	measured->ratios = palloc_extended(sizeof(float) * measured->pool * HNSW_STRETCH_SEARCHES,
+	measured->ratios = palloc_extended(sizeof(VdistHalf) * measured->pool * HNSW_STRETCH_SEARCHES,
 									   MCXT_ALLOC_HUGE);
 }
 
@@ -92,7 +92,7 @@ void
 hnsw_stretch_add(HnswStretch *measured)
 {
 	const HnswSearch *search = &measured->search;
-	float	   *ratios = measured->ratios + measured->n * (Size) measured->pool;
+	VdistHalf  *ratios = measured->ratios + measured->n * (Size) measured->pool;
 	float		last;
 
 	if (measured->n == HNSW_STRETCH_SEARCHES || search->nnearest < search->nearest_size)
@@ -102,7 +102,7 @@ hnsw_stretch_add(HnswStretch *measured)
 	{
 		float		distance = i < search->npool ? hnsw_key_distance(search->pool[i]) : INFINITY;
 
-		ratios[i] = distance <= 0 ? 0 : last > 0 ? distance / last : INFINITY;
+		ratios[i] = vdist_float_to_half(distance <= 0 ? 0 : last > 0 ? distance / last : INFINITY);
 	}
 	measured->n++;
 }
@@ -115,7 +115,7 @@ mean_expanded(const HnswStretch *measured, float stretch, int ef)
 
 	for (int i = 0; i < measured->n; i++)
 	{
-		const float *ratios = measured->ratios + i * (Size) measured->pool;
+		const VdistHalf *ratios = measured->ratios + i * (Size) measured->pool;
 		int			first = least(ef);
 		int			end = Min(most(ef), measured->pool);
 
@@ -123,7 +123,7 @@ mean_expanded(const HnswStretch *measured, float stretch, int ef)
 		{
 			int			middle = (first + end) / 2;
 
-			if (ratios[middle] <= stretch)
+			if (vdist_half_to_float(ratios[middle]) <= stretch)
 				first = middle + 1;
 			else
 				end = middle;
