@@ -51,6 +51,17 @@ get_options(Relation index)
 	return options;
 }
 
+static int
+build_threads(Relation heap)
+{
+	int			workers = RelationGetParallelWorkers(heap, -1);
+
+	/* so it is, too, where the table has other options than this one */
+	if (workers < 0)
+		workers = max_parallel_maintenance_workers;
+	return Min(workers, max_parallel_maintenance_workers) + 1;
+}
+
 /* What holds before there is a sample. */
 static void
 init_sample(const VdistIndexMetric *metric, const HnswOptions *options, HnswSample *sample)
@@ -78,7 +89,7 @@ init_meta(Relation heap, Relation index, IndexInfo *info, VdistIndexMetric *metr
 
 	vdist_index_metric(index, metric);
 	init_sample(metric, &options, sample);
-	if (heap == NULL || !hnsw_sample(heap, index, info, metric, sample))
+	if (heap == NULL || !hnsw_sample(heap, index, info, metric, build_threads(heap), sample))
 	{
 		hnsw_layout_flat(meta, metric, options.m, options.ef_construction);
 		return;
@@ -350,17 +361,6 @@ free_graph(void *arg)
 			ReleaseExternalFD();
 		}
 	}
-}
-
-static int
-build_threads(Relation heap)
-{
-	int			workers = RelationGetParallelWorkers(heap, -1);
-
-	/* so it is, too, where the table has other options than this one */
-	if (workers < 0)
-		workers = max_parallel_maintenance_workers;
-	return Min(workers, max_parallel_maintenance_workers) + 1;
 }
 
 /*

@@ -1,5 +1,5 @@
 /*
- * build.h: what the files of CREATE INDEX share: build.c, equal.c, pages.c, sample.c, spool.c and trial.c.
+ * build.h: what the files of CREATE INDEX share: build.c, centres.c, equal.c, pages.c, sample.c, spool.c and trial.c.
  * Nobody else includes this.
  */
 #ifndef VDIST_HNSW_BUILD_H
@@ -58,18 +58,41 @@ typedef struct HnswVectors
 	int			n;
 	double		rows;			/* in the table, roughly */
 	const float *x;				/* n * dim */
+	int			threads;		/* that may look at them */
 } HnswVectors;
 
-/* The k-th smallest of n floats, k at most 16 HNSW_TRIAL_K and at most n. */
+/* The k-th smallest of n floats, k at most HNSW_TRIAL_K and at most n. */
 extern float hnsw_kth_smallest(int n, int k, const float *x);
 
 /* Choose the bits of codes, unless they are given (not 0), whether the graph is built on floats, and centres. */
 extern void hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result);
 
+/* ---- centres.c ---- */
+
+/* Centres as they are found: each a row of the sample, as far as possible from those before. */
+typedef struct HnswSeeds
+{
+	int			k;
+	int		   *rows;
+	float	   *between;		/* of each from the one that is added */
+	float	   *distance;		/* of each row to the nearest one; of L2 its square */
+	uint16	   *nearest;		/* which that is */
+	uint64		random;
+} HnswSeeds;
+
+/* Between 0 and 1, the same for every build. */
+extern double hnsw_random(uint64 *state);
+
+extern void hnsw_seeds_begin(const HnswVectors *sample, HnswSeeds *seeds, int most);
+extern void hnsw_seeds_grow(const HnswVectors *sample, HnswSeeds *seeds, int k);
+
+/* Their centres, HNSW_CENTRE_FLOATS each, rotated but for L1. */
+extern void hnsw_seeds_centres(const HnswVectors *sample, const HnswSeeds *seeds, float *centres);
+
 /* ---- sample.c ---- */
 
 extern bool hnsw_sample(Relation heap, Relation index, IndexInfo *info,
-						const VdistIndexMetric *source, HnswSample *result);
+						const VdistIndexMetric *source, int threads, HnswSample *result);
 extern void hnsw_sample_vectors(const VdistIndexMetric *source, int n, float *vectors,
 								HnswSample *result);
 

@@ -117,6 +117,13 @@ quant_at(const HnswCodes *codes, const VdistQuant *quant, int number)
 	return at;
 }
 
+/* The same of neighbors' codes; queries are to be rotated, but for L1. */
+VdistQuant
+hnsw_centre_quant(const HnswCodes *codes, int number)
+{
+	return quant_at(codes, &codes->code, number);
+}
+
 static void
 rotate(const HnswCodes *codes, float *x)
 {

@@ -526,6 +526,7 @@ extern int	hnsw_coded(const HnswMeta *meta);
 extern void hnsw_codes_init(HnswCodes *codes, const HnswMeta *meta, const float *mean,
 							const float *centres);
 extern const HnswCodes *hnsw_codes(Relation index, const HnswMeta *meta);
+extern VdistQuant hnsw_centre_quant(const HnswCodes *codes, int number);
 extern void hnsw_encode(const HnswCodes *codes, const float *x, char *own, float *scratch);
 extern void hnsw_recode(const HnswCodes *codes, const char *own, char *code, float *scratch);
 extern void hnsw_decode_code(const HnswCodes *codes, const VdistQuant *quant, const char *code,

@@ -34,6 +34,7 @@ typedef struct Sample
 	int			dim;			/* theirs, too */
 	int			n;
 	int			size;			/* the most rows there is room for */
+	int			threads;
 	int			block_left;		/* rows still to take from this block */
 	double		rows;			/* of the table: first, those of the sampled blocks */
 	float	   *vectors;		/* prepared */
@@ -243,6 +244,7 @@ decide(Sample *sample, HnswSample *result)
 	vectors.n = sample->n;
 	vectors.rows = sample->rows;
 	vectors.x = sample->vectors;
+	vectors.threads = sample->threads;
 	hnsw_try_codes(&vectors, sample->source->projected, result);
 }
 
@@ -286,7 +288,7 @@ hnsw_sample_vectors(const VdistIndexMetric *source, int n, float *vectors, HnswS
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw sample",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	Sample		sample = {source, source->code_metric, source->code_dim, n, n};
+	Sample		sample = {source, source->code_metric, source->code_dim, n, n, 1};
 
 	sample.vectors = vectors;
 	sample.rows = INFINITY;
@@ -301,7 +303,7 @@ hnsw_sample_vectors(const VdistIndexMetric *source, int n, float *vectors, HnswS
  */
 bool
 hnsw_sample(Relation heap, Relation index, IndexInfo *info, const VdistIndexMetric *source,
-			HnswSample *result)
+			int threads, HnswSample *result)
 {
 	int			dim = source->code_dim;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw sample",
@@ -313,6 +315,7 @@ hnsw_sample(Relation heap, Relation index, IndexInfo *info, const VdistIndexMetr
 
 	sample.size = Min(SAMPLE_ROWS, Max(bytes / sizeof(float) / dim, 256));
 	sample.vectors = palloc(sizeof(float) * dim * (Size) sample.size);
+	sample.threads = threads;
 	sample.row_context = AllocSetContextCreate(context, "vdist_hnsw sample row",
 											   ALLOCSET_DEFAULT_SIZES);
 	if (RelationGetNumberOfBlocks(heap) > 0)

@@ -19,9 +19,13 @@
  */
 #define POOL (HNSW_DEFAULT_EF_SEARCH / HNSW_TRIAL_K)
 #define LEAST_K 2
-#define MOST_FACTOR 4
+#define FACTORS 3				/* a search may look at 1, 2 or 4 times as many */
 #define TRIAL_QUERIES 256
 #define ENOUGH_RECALL 0.93
+
+/* Codes of which so many queries, spread over the sample, find no more than this are not good enough: that will do. */
+#define FIRST_QUERIES 64
+#define HOPELESS 0.75
 
 /* Codes of 1 bit, of all components or of some, are not to be taken when it is close: 2 bits cost little. */
 #define ENOUGH_RECALL_1 0.95
@@ -55,6 +59,22 @@
 #define CENTRE_BYTES (4 * 1024 * 1024)
 #define MANY_CENTRES_DIMS 3
 
+/* Queries whose exact distances are computed together, while a row is at hand. */
+#define TOGETHER 8
+
+/* What codes were found to be worth. */
+typedef struct Tried
+{
+	int			bits;
+	int			ncentres;
+	float		range;
+	bool		all;			/* by all queries, not by the first ones */
+	double		found[FACTORS]; /* the share of the nearest rows in the pool, in one of 2 and of 4
+								 * times the size */
+} Tried;
+
+#define MOST_TRIED 64
+
 /* Rows of a sample that ask for their nearest neighbors in it. */
 typedef struct Trial
 {
@@ -64,14 +84,14 @@ typedef struct Trial
 	int		   *queries;
 	int		   *nearest;		/* POOL * k for each query; -1 ends fewer */
 	bool		scattered;		/* see SCATTERED */
-	int			factor;			/* how many times POOL a search looks at */
+	int			ntried;			/* nothing is tried twice */
+	Tried		tried[MOST_TRIED];
 } Trial;
 
-/* See build.h. */
-float
-hnsw_kth_smallest(int n, int k, const float *x)
+/* The k smallest of n floats, ascending. */
+static void
+k_smallest(int n, int k, const float *x, float *smallest)
 {
-	float		smallest[MOST_FACTOR * POOL * HNSW_TRIAL_K];
 	int			found = 0;
 
 	for (int i = 0; i < n; i++)
@@ -84,15 +104,16 @@ hnsw_kth_smallest(int n, int k, const float *x)
 			smallest[at] = smallest[at - 1];
 		smallest[at] = x[i];
 	}
-	return smallest[k - 1];
 }
 
-/* Between 0 and 1, the same for every build. */
-static double
-next_random(uint64 *state)
+/* See build.h. */
+float
+hnsw_kth_smallest(int n, int k, const float *x)
 {
-	*state = *state * UINT64CONST(6364136223846793005) + UINT64CONST(1442695040888963407);
-	return (double) (*state >> 11) / (double) (UINT64CONST(1) << 53);
+	float		smallest[POOL * HNSW_TRIAL_K];
+
+	k_smallest(n, k, x, smallest);
+	return smallest[k - 1];
 }
 
 /* The vectors whose signed roots the sample has. */
@@ -107,147 +128,350 @@ squares(const HnswVectors *sample)
 	return x;
 }
 
+/* Queries that find their nearest rows by exact distances. */
+typedef struct Exact
+{
+	Trial	   *trial;
+	VdistQuantMetric metric;
+	const float *vectors;
+	int			first;			/* of the queries that are under way */
+	float	   *distances;		/* TOGETHER * n for every thread */
+	bool	   *far;			/* of every query: see SCATTERED */
+} Exact;
+
+/* Note the nearest rows of a query, whose distances from all rows are given. */
+static void
+note_nearest(Exact *exact, int query, float *distance)
+{
+	Trial	   *trial = exact->trial;
+	int			n = trial->sample->n;
+	int			most = POOL * trial->k;
+	int		   *nearest = trial->nearest + query * most;
+	int			found = 0;
+	double		sum = 0;
+	float		bound;
+
+	for (int j = 0; j < n; j++)
+		sum += distance[j];
+
+	/* a row is no neighbor of itself */
+	distance[trial->queries[query]] = INFINITY;
+	bound = hnsw_kth_smallest(n, trial->k, distance);
+	exact->far[query] = bound > SCATTERED * SCATTERED * sum / n;
+	for (int j = 0; j < n && found < most; j++)
+		if (distance[j] <= bound)
+			nearest[found++] = j;
+	if (found < most)
+		nearest[found] = -1;
+}
+
+/* In a thread: exact distances of up to TOGETHER queries. */
+static bool
+find_nearest(void *arg, int thread, uint64_t from, uint64_t to)
+{
+	Exact	   *exact = arg;
+	const Trial *trial = exact->trial;
+	int			dim = trial->sample->dim;
+	int			n = trial->sample->n;
+	float	   *distances = exact->distances + thread * (Size) TOGETHER * n;
+
+	for (int j = 0; j < n; j++)
+	{
+		const float *y = exact->vectors + j * (Size) dim;
+
+		for (uint64_t i = from; i < to; i++)
+		{
+			const float *x = exact->vectors +
+			trial->queries[exact->first + i] * (Size) dim;
+
+			distances[(i - from) * n + j] =
+				exact->metric == VDIST_QUANT_L1 ? vdist_kernel->l1(dim, x, y) :
+				exact->metric == VDIST_QUANT_IP ? -vdist_kernel->inner_product(dim, x, y) :
+				vdist_kernel->l2_squared(dim, x, y);
+		}
+	}
+	for (uint64_t i = from; i < to; i++)
+		note_nearest(exact, exact->first + i, distances + (i - from) * n);
+	return true;
+}
+
 /* Choose queries and find their nearest rows. */
 static void
 begin_trial(Trial *trial, const HnswVectors *sample)
 {
 	bool		roots = sample->metric == VDIST_METRIC_ROOTS;
-	VdistQuantMetric metric = roots ? VDIST_QUANT_L1 : vdist_metric_quant(sample->metric);
-	const float *vectors = roots ? squares(sample) : sample->x;
-	int			dim = sample->dim;
+	Exact		exact = {trial, roots ? VDIST_QUANT_L1 : vdist_metric_quant(sample->metric)};
 	int			n = sample->n;
-	float	   *exact = palloc(sizeof(float) * n);
 	uint64		random = 1;
 	int			nfar = 0;
 
 	trial->sample = sample;
-	trial->factor = 1;
+	trial->ntried = 0;
 	trial->k = Max(LEAST_K, Min(HNSW_TRIAL_K, rint(HNSW_TRIAL_K * n / Max(sample->rows, n))));
 	trial->nqueries = Min(n, TRIAL_QUERIES);
 	trial->queries = palloc(sizeof(int) * trial->nqueries);
 	trial->nearest = palloc(sizeof(int) * trial->nqueries * POOL * trial->k);
 	for (int i = 0; i < trial->nqueries; i++)
 	{
+		/* the first ones are from everywhere */
+		int			place = trial->nqueries < TRIAL_QUERIES ? i :
+			i % (TRIAL_QUERIES / FIRST_QUERIES) * FIRST_QUERIES + i / (TRIAL_QUERIES / FIRST_QUERIES);
+
 		/* not at equal distances: rows may come in turn from different crowds */
-		int			row = (i + next_random(&random)) * n / trial->nqueries;
-		const float *x = vectors + row * (Size) dim;
-		int		   *nearest = trial->nearest + i * POOL * trial->k;
-		int			found = 0;
-		float		bound;
-		double		sum = 0;
-
-		CHECK_FOR_INTERRUPTS();
-		for (int j = 0; j < n; j++)
-		{
-			const float *y = vectors + j * (Size) dim;
-
-			exact[j] = metric == VDIST_QUANT_L1 ? vdist_kernel->l1(dim, x, y) :
-				metric == VDIST_QUANT_IP ? -vdist_kernel->inner_product(dim, x, y) :
-				vdist_kernel->l2_squared(dim, x, y);
-			sum += exact[j];
-		}
-
-		/* a row is no neighbor of itself */
-		exact[row] = INFINITY;
-		bound = hnsw_kth_smallest(n, trial->k, exact);
-		nfar += bound > SCATTERED * SCATTERED * sum / n;
-		for (int j = 0; j < n && found < POOL * trial->k; j++)
-			if (exact[j] <= bound)
-				nearest[found++] = j;
-		if (found < POOL * trial->k)
-			nearest[found] = -1;
-		trial->queries[i] = row;
+		trial->queries[place] = (i + hnsw_random(&random)) * n / trial->nqueries;
 	}
-	trial->scattered = metric == VDIST_QUANT_L2 && nfar >= SCATTERED_SHARE * trial->nqueries;
+	exact.vectors = roots ? squares(sample) : sample->x;
+	exact.distances = palloc_extended(sizeof(float) * TOGETHER * n * sample->threads,
+									  MCXT_ALLOC_HUGE);
+	exact.far = palloc(sizeof(bool) * trial->nqueries);
+	for (; exact.first < trial->nqueries; exact.first += FIRST_QUERIES)
+	{
+		CHECK_FOR_INTERRUPTS();
+		vdist_team_run(sample->threads, Min(trial->nqueries - exact.first, FIRST_QUERIES),
+					   TOGETHER, find_nearest, &exact);
+	}
+	for (int i = 0; i < trial->nqueries; i++)
+		nfar += exact.far[i];
+	trial->scattered = exact.metric == VDIST_QUANT_L2 && nfar >= SCATTERED_SHARE * trial->nqueries;
 	elog(DEBUG1, "%d of %d rows are far from all others", nfar, trial->nqueries);
 	if (roots)
-		pfree((void *) vectors);
-	pfree(exact);
+		pfree((void *) exact.vectors);
+	pfree(exact.distances);
+	pfree(exact.far);
 }
+
+/* Codes that are tried. */
+typedef struct Attempt
+{
+	const Trial *trial;
+	HnswCodes	codes;
+	Size		size;			/* of a code */
+	char	   *encoded;		/* all of the sample, those of a centre together */
+	int		   *place;			/* which of them a row has */
+	int		   *start;			/* where those of a centre begin; one more, the end */
+
+	/* of every thread */
+	VdistQuantQuery **queries;
+	float	   *estimates;		/* n */
+	float	   *scratch;		/* HNSW_SCRATCH(dim) */
+
+	int			first;			/* of the queries that are under way */
+	double		found[TRIAL_QUERIES][FACTORS];
+} Attempt;
 
 /*
- * The share of the nearest rows that are among POOL times as many nearest by estimate. Of rows with equal
- * estimates, which codes cannot tell apart, it is chance which are.
+ * The shares of the nearest rows that are among POOL times as many nearest by estimate, and among 2 and 4 times
+ * those. Of rows with equal estimates, which codes cannot tell apart, it is chance which are.
  */
-static double
-share_found(const Trial *trial, int query, const float *estimate)
+static void
+shares_found(const Attempt *attempt, int query, const float *estimate, double *share)
 {
+	const Trial *trial = attempt->trial;
 	int			n = trial->sample->n;
 	int			nnearest = POOL * trial->k;
-	int			pool = Min(nnearest * trial->factor, n);
 	const int  *nearest = trial->nearest + query * nnearest;
-	float		bound = hnsw_kth_smallest(n, pool, estimate);
-	int			found = 0;
-	int			among = 0;
+	float		smallest[POOL * HNSW_TRIAL_K << (FACTORS - 1)];
 
-	for (int i = 0; i < nnearest && nearest[i] >= 0; i++)
-		found += estimate[nearest[i]] <= bound;
-	for (int i = 0; i < n; i++)
-		among += estimate[i] <= bound;
-	return (double) Min(found, trial->k) / trial->k * pool / Max(among, pool);
+	k_smallest(n, Min(nnearest << (FACTORS - 1), n), estimate, smallest);
+	for (int f = 0; f < FACTORS; f++)
+	{
+		int			pool = Min(nnearest << f, n);
+		float		bound = smallest[pool - 1];
+		int			found = 0;
+		int			among = 0;
+
+		for (int i = 0; i < nnearest && nearest[i] >= 0; i++)
+			found += estimate[attempt->place[nearest[i]]] <= bound;
+		for (int i = 0; i < n; i++)
+			among += estimate[i] <= bound;
+		share[f] = (double) Min(found, trial->k) / trial->k * pool / Max(among, pool);
+	}
 }
 
-/* The share of the nearest rows that neighbors' codes find. */
-static double
-try_codes(const Trial *trial, const HnswCodes *codes)
+/* In a thread. */
+static bool
+encode(void *arg, int thread, uint64_t from, uint64_t to)
+{
+	Attempt    *attempt = arg;
+	const HnswVectors *sample = attempt->trial->sample;
+	float	   *scratch = attempt->scratch + thread * (Size) HNSW_SCRATCH(sample->dim);
+
+	for (uint64_t i = from; i < to; i++)
+		hnsw_encode(&attempt->codes, sample->x + i * sample->dim,
+					attempt->encoded + i * attempt->size, scratch);
+	return true;
+}
+
+/* Put codes of the same centre together. */
+static void
+arrange(Attempt *attempt)
+{
+	int			n = attempt->trial->sample->n;
+	int			ncentres = attempt->codes.ncentres;
+	Size		size = attempt->size;
+	char	   *arranged;
+
+	attempt->place = palloc(sizeof(int) * n);
+	attempt->start = palloc0(sizeof(int) * (ncentres + 2));
+	if (ncentres == 0)
+	{
+		for (int i = 0; i < n; i++)
+			attempt->place[i] = i;
+		attempt->start[1] = n;
+		return;
+	}
+	for (int i = 0; i < n; i++)
+		attempt->start[hnsw_code_centre(attempt->encoded + i * size) + 2]++;
+	for (int c = 2; c <= ncentres; c++)
+		attempt->start[c] += attempt->start[c - 1];
+
+	/*
+	 * while they are put in, start[c + 1] is where the next code of c goes: in the end, where
+	 * those of c + 1 begin
+	 */
+	arranged = palloc_extended(size * n, MCXT_ALLOC_HUGE);
+	for (int i = 0; i < n; i++)
+	{
+		const char *code = attempt->encoded + i * size;
+
+		attempt->place[i] = attempt->start[hnsw_code_centre(code) + 1]++;
+		memcpy(arranged + attempt->place[i] * size, code, size);
+	}
+	pfree(attempt->encoded);
+	attempt->encoded = arranged;
+}
+
+/* In a thread: search for some of the queries. */
+static bool
+ask(void *arg, int thread, uint64_t from, uint64_t to)
+{
+	Attempt    *attempt = arg;
+	const Trial *trial = attempt->trial;
+	const HnswCodes *codes = &attempt->codes;
+	int			dim = trial->sample->dim;
+	int			n = trial->sample->n;
+	VdistQuantQuery *query = attempt->queries[thread];
+	float	   *estimate = attempt->estimates + thread * (Size) n;
+	float	   *scratch = attempt->scratch + thread * (Size) HNSW_SCRATCH(dim);
+	float	   *rotated = scratch + VDIST_QUANT_SCRATCH(dim);
+	Size		head = codes->ncentres > 0 ? sizeof(uint16) : 0;
+
+	for (uint64_t i = attempt->first + from; i < attempt->first + to; i++)
+	{
+		const float *x = trial->sample->x + trial->queries[i] * (Size) dim;
+
+		if (codes->ncentres > 0)
+		{
+			memcpy(rotated, x, sizeof(float) * dim);
+			if (codes->code.metric != VDIST_QUANT_L1)
+				vdist_quant_rotate(dim, rotated);
+			x = rotated;
+		}
+		for (int c = 0; c < Max(codes->ncentres, 1); c++)
+		{
+			int			start = attempt->start[c];
+			VdistQuant	quant = codes->ncentres > 0 ? hnsw_centre_quant(codes, c) : codes->code;
+
+			if (start == attempt->start[c + 1])
+				continue;
+			vdist_quant_query(&quant, x, query, scratch);
+			vdist_quant_estimate(query, attempt->encoded + start * attempt->size + head,
+								 attempt->size, attempt->start[c + 1] - start, estimate + start);
+		}
+		estimate[attempt->place[trial->queries[i]]] = INFINITY;
+		shares_found(attempt, i, estimate, attempt->found[i]);
+	}
+	return true;
+}
+
+/* What codes are worth: by the first queries alone, unless that is not clear, or all are asked for. */
+static Tried
+try_codes(const Trial *trial, const HnswCodes *codes, bool all)
 {
 	const HnswVectors *sample = trial->sample;
 	int			dim = sample->dim;
 	int			n = sample->n;
-	HnswCodes	only = *codes;
-	HnswQueries *queries = hnsw_queries_new(dim, Max(codes->ncentres, 1));
-	Size		size = codes->code.code_size + (codes->ncentres > 0 ? sizeof(uint16) : 0);
-	char	   *encoded = palloc_extended(size * n, MCXT_ALLOC_HUGE);
-	float	   *estimate = palloc(sizeof(float) * n);
-	float	   *scratch = palloc(sizeof(float) * HNSW_SCRATCH(dim));
-	VdistQuantQuery *query = palloc(vdist_quant_query_size(dim));
-	double		found = 0;
+	Size		threads = sample->threads;
+	Attempt		attempt = {trial, *codes};
+	Tried		tried = {0};
 
-	only.own = only.code;
-	for (int i = 0; i < n; i++)
-		hnsw_encode(&only, sample->x + i * (Size) dim, encoded + i * size, scratch);
-	for (int i = 0; i < trial->nqueries; i++)
+	attempt.codes.own = codes->code;
+	attempt.size = codes->code.code_size + (codes->ncentres > 0 ? sizeof(uint16) : 0);
+	attempt.encoded = palloc_extended(attempt.size * n, MCXT_ALLOC_HUGE);
+	attempt.scratch = palloc(sizeof(float) * HNSW_SCRATCH(dim) * threads);
+	attempt.estimates = palloc_extended(sizeof(float) * n * threads, MCXT_ALLOC_HUGE);
+	attempt.queries = palloc(sizeof(VdistQuantQuery *) * threads);
+	for (int i = 0; i < threads; i++)
+		attempt.queries[i] = palloc(vdist_quant_query_size(dim));
+	CHECK_FOR_INTERRUPTS();
+	vdist_team_run(threads, n, 32, encode, &attempt);
+	arrange(&attempt);
+	while (attempt.first < trial->nqueries)
 	{
-		const float *x = sample->x + trial->queries[i] * (Size) dim;
+		int			begin = attempt.first;
+		int			end = Min(begin + FIRST_QUERIES, trial->nqueries);
 
 		CHECK_FOR_INTERRUPTS();
-		if (codes->ncentres > 0)
-		{
-			hnsw_queries_set(queries, codes, x);
-			for (int j = 0; j < n; j += HNSW_MAX_SLOTS)
-				hnsw_queries_estimate(queries, codes, encoded + j * size, NULL,
-									  Min(n - j, HNSW_MAX_SLOTS), estimate + j);
-		}
-		else
-		{
-			vdist_quant_query(&codes->code, x, query, scratch);
-			vdist_quant_estimate(query, encoded, size, n, estimate);
-		}
-		estimate[trial->queries[i]] = INFINITY;
-		found += share_found(trial, i, estimate);
+		vdist_team_run(threads, end - begin, 4, ask, &attempt);
+		for (int i = begin; i < end; i++)
+			for (int f = 0; f < FACTORS; f++)
+				tried.found[f] += attempt.found[i][f];
+		attempt.first = end;
+		if (!all && trial->nqueries == TRIAL_QUERIES && begin == 0 &&
+			tried.found[0] < HOPELESS * end)
+			break;
 	}
-	pfree(encoded);
-	pfree(estimate);
-	return found / trial->nqueries;
+	tried.all = attempt.first == trial->nqueries;
+	for (int f = 0; f < FACTORS; f++)
+		tried.found[f] /= attempt.first;
+	for (int i = 0; i < threads; i++)
+		pfree(attempt.queries[i]);
+	pfree(attempt.queries);
+	pfree(attempt.estimates);
+	pfree(attempt.scratch);
+	pfree(attempt.start);
+	pfree(attempt.place);
+	pfree(attempt.encoded);
+	return tried;
 }
 
 /* The same for codes of so many bits about the mean, or about centres. */
-static double
-try_bits(const Trial *trial, const HnswSample *result, int bits, int ncentres)
+static Tried
+try_more(Trial *trial, const HnswSample *result, int bits, int ncentres, bool all)
 {
 	const HnswVectors *sample = trial->sample;
 	HnswMeta	meta = {.metric = sample->metric,.dim = sample->dim,.code_bits = bits};
 	HnswCodes	codes;
-	double		found;
+	Tried		tried;
 
+	for (int i = 0; i < trial->ntried; i++)
+	{
+		const Tried *before = &trial->tried[i];
+
+		if (before->bits == bits && before->ncentres == ncentres &&
+			before->range == result->range && (before->all || !all))
+			return *before;
+	}
 	meta.own_bits = bits;
 	meta.range = result->range;
 	meta.ncentres = ncentres;
 	hnsw_codes_init(&codes, &meta, result->mean, result->centres);
-	found = try_codes(trial, &codes);
-	elog(DEBUG1, "codes of %d bits about %d centres find %.3f of the nearest %d among %d times as many",
-		 bits, Max(ncentres, 1), found, trial->k, POOL * trial->factor);
-	return found;
+	tried = try_codes(trial, &codes, all);
+	tried.bits = bits;
+	tried.ncentres = ncentres;
+	tried.range = result->range;
+	elog(DEBUG1, "codes of %d bits about %d centres find %.3f of the nearest %d among %d times as many, %.3f and %.3f among more",
+		 bits, Max(ncentres, 1), tried.found[0], trial->k, POOL, tried.found[1], tried.found[2]);
+	if (trial->ntried < MOST_TRIED)
+		trial->tried[trial->ntried++] = tried;
+	return tried;
+}
+
+/* The share of the nearest rows that they find. */
+static double
+try_bits(Trial *trial, const HnswSample *result, int bits, int ncentres)
+{
+	return try_more(trial, result, bits, ncentres, false).found[0];
 }
 
 /*
@@ -256,7 +480,7 @@ try_bits(const Trial *trial, const HnswSample *result, int bits, int ncentres)
  * same range, and there it shows (recall .89 instead of .93).
  */
 static double
-try_ranges(const Trial *trial, HnswSample *result, int bits)
+try_ranges(Trial *trial, HnswSample *result, int bits)
 {
 	double		found = try_bits(trial, result, bits, 0);
 
@@ -288,7 +512,7 @@ short_enough(const Trial *trial, const HnswSample *result)
 					 result->range);
 	vdist_quant_shorten(&codes.own, result->coded);
 	codes.code = codes.own;
-	found = try_codes(trial, &codes);
+	found = try_codes(trial, &codes, false).found[0];
 	elog(DEBUG1, "codes of 1 bit of %d components find %.3f of the nearest %d", result->coded,
 		 found, trial->k);
 	return found >= ENOUGH_RECALL_1;
@@ -299,7 +523,7 @@ short_enough(const Trial *trial, const HnswSample *result)
  * not rotated, so they need more of them.
  */
 static int
-fewest_bits(const Trial *trial, HnswSample *result, int ncentres, double *found)
+fewest_bits(Trial *trial, HnswSample *result, int ncentres, double *found)
 {
 	bool		l1 = trial->sample->metric == VDIST_METRIC_L1;
 	int			most = result->most_bits;
@@ -320,142 +544,6 @@ fewest_bits(const Trial *trial, HnswSample *result, int ncentres, double *found)
 	}
 }
 
-/* ---- centres ---- */
-
-/* Centres as they are found: each a row of the sample, as far as possible from those before. */
-typedef struct Seeds
-{
-	int			k;
-	float	   *distance;		/* of each row to the nearest one */
-	uint16	   *nearest;		/* which that is */
-	uint64		random;
-} Seeds;
-
-/*
- * Add seeds until there are k: a row with a probability in proportion to its squared distance from those
- * there are (k-means++), so that a small crowd far from all others gets one, too.
- */
-static void
-grow_seeds(const HnswVectors *sample, Seeds *seeds, int k)
-{
-	int			dim = sample->dim;
-	bool		l1 = sample->metric == VDIST_METRIC_L1;
-
-	for (; seeds->k < k; seeds->k++)
-	{
-		double		total = 0;
-		double		at;
-		int			chosen = 0;
-		const float *x;
-
-		CHECK_FOR_INTERRUPTS();
-		for (int i = 0; i < sample->n; i++)
-			total += l1 ? (double) seeds->distance[i] * seeds->distance[i] : seeds->distance[i];
-		at = next_random(&seeds->random) * total;
-		for (; chosen < sample->n - 1; chosen++)
-		{
-			double		d = seeds->distance[chosen];
-
-			at -= l1 ? d * d : d;
-			if (at < 0)
-				break;
-		}
-		x = sample->x + chosen * (Size) dim;
-		for (int i = 0; i < sample->n; i++)
-		{
-			const float *y = sample->x + i * (Size) dim;
-			float		d = l1 ? vdist_kernel->l1(dim, x, y) : vdist_kernel->l2_squared(dim, x, y);
-
-			if (d < seeds->distance[i] || seeds->k == 0)
-			{
-				seeds->distance[i] = Min(d, 1e30f);
-				seeds->nearest[i] = seeds->k;
-			}
-		}
-	}
-}
-
-/* A row and the seed it belongs to. */
-typedef struct Member
-{
-	int			row;
-	int			seed;
-	float		distance;
-} Member;
-
-static int
-compare_members(const void *a, const void *b)
-{
-	const Member *x = a;
-	const Member *y = b;
-
-	if (x->seed != y->seed)
-		return x->seed < y->seed ? -1 : 1;
-	if (x->distance != y->distance)
-		return x->distance < y->distance ? -1 : 1;
-	return x->row < y->row ? -1 : x->row > y->row;
-}
-
-/* The mean of m rows, and for L1 the range that the nearest of all n have about it. */
-static void
-make_centre(const HnswVectors *sample, const Member *members, int m, int n, double *sum, float *centre)
-{
-	int			dim = sample->dim;
-	double		deviation = 0;
-
-	memset(sum, 0, sizeof(double) * dim);
-	for (int i = 0; i < m; i++)
-		for (int j = 0; j < dim; j++)
-			sum[j] += sample->x[members[i].row * (Size) dim + j];
-	for (int j = 0; j < dim; j++)
-		centre[j] = sum[j] / m;
-	for (int i = 0; i < n; i++)
-		for (int j = 0; j < dim; j++)
-		{
-			double		d = sample->x[members[i].row * (Size) dim + j] - centre[j];
-
-			deviation += d * d;
-		}
-	deviation = sqrt(deviation / n / dim);
-	centre[dim] = deviation > 0 ? 4 * deviation : 1.0f;
-	if (sample->metric != VDIST_METRIC_L1)
-		vdist_quant_rotate(dim, centre);
-}
-
-/*
- * A centre is the mean of the rows nearest to a seed: of a quarter of those that belong to it, because the
- * mean of several crowds would be near none of them.
- */
-static void
-make_centres(const HnswVectors *sample, const Seeds *seeds, HnswSample *result)
-{
-	Member	   *members = palloc(sizeof(Member) * sample->n);
-	double	   *sum = palloc(sizeof(double) * sample->dim);
-	int			first = 0;
-
-	for (int i = 0; i < sample->n; i++)
-	{
-		members[i].row = i;
-		members[i].seed = seeds->nearest[i];
-		members[i].distance = seeds->distance[i];
-	}
-	qsort(members, sample->n, sizeof(Member), compare_members);
-	memset(result->centres, 0, sizeof(float) * HNSW_CENTRE_FLOATS(sample->dim) * (Size) seeds->k);
-	while (first < sample->n)
-	{
-		int			seed = members[first].seed;
-		int			n = 1;
-
-		while (first + n < sample->n && members[first + n].seed == seed)
-			n++;
-		make_centre(sample, members + first, (n + 3) / 4, (n + 1) / 2, sum, result->centres +
-					seed * (Size) HNSW_CENTRE_FLOATS(sample->dim));
-		first += n;
-	}
-	pfree(members);
-	pfree(sum);
-}
-
 /*
  * Where codes about the mean do not tell rows apart, because those lie in crowds that are small beside
  * the distances between them, try several centres: the fewest that are enough. In two or three
@@ -463,7 +551,7 @@ make_centres(const HnswVectors *sample, const Seeds *seeds, HnswSample *result)
  * about_mean is what codes of so many bits about the mean find.
  */
 static void
-choose_centres(const Trial *trial, HnswSample *result, double about_mean, bool bits_given)
+choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_given)
 {
 	const HnswVectors *sample = trial->sample;
 	int			dim = sample->dim;
@@ -473,7 +561,7 @@ choose_centres(const Trial *trial, HnswSample *result, double about_mean, bool b
 	bool		many = dim <= MANY_CENTRES_DIMS;
 	double		best = many ? 0 : about_mean;
 	int			best_k = 0;
-	Seeds		seeds = {0};
+	HnswSeeds	seeds = {0};
 	Size		size = sizeof(float) * HNSW_CENTRE_FLOATS(dim);
 	float	   *centres;
 
@@ -483,11 +571,7 @@ choose_centres(const Trial *trial, HnswSample *result, double about_mean, bool b
 	if (about_mean >= (dim <= LONG_CODE_DIMS ? ENOUGH_RECALL_LONG : ENOUGH_RECALL_MEAN) ||
 		most < FEWEST_CENTRES)
 		return;
-	seeds.distance = palloc(sizeof(float) * sample->n);
-	seeds.nearest = palloc0(sizeof(uint16) * sample->n);
-	seeds.random = 1;
-	for (int i = 0; i < sample->n; i++)
-		seeds.distance[i] = 1.0f;
+	hnsw_seeds_begin(sample, &seeds, most);
 	centres = palloc_extended(size * most, MCXT_ALLOC_HUGE);
 	result->centres = MemoryContextAllocExtended(GetMemoryChunkContext(result->mean), size * most,
 												 MCXT_ALLOC_HUGE);
@@ -496,8 +580,8 @@ choose_centres(const Trial *trial, HnswSample *result, double about_mean, bool b
 	{
 		double		found;
 
-		grow_seeds(sample, &seeds, k);
-		make_centres(sample, &seeds, result);
+		hnsw_seeds_grow(sample, &seeds, k);
+		hnsw_seeds_centres(sample, &seeds, result->centres);
 		found = try_bits(trial, result, bits, k);
 		if (found > best)
 		{
@@ -520,17 +604,17 @@ choose_centres(const Trial *trial, HnswSample *result, double about_mean, bool b
 
 /*
  * Where codes find little, because more bits would make the index too large, searches must look at more rows: at as
- * many as hold what is nearest. Where MOST_FACTOR times as many do not either, it is not the codes alone.
+ * many as hold what is nearest. Where 4 times as many do not either, it is not the codes alone.
  */
 static int
 choose_factor(Trial *trial, HnswSample *result)
 {
-	result->found = try_bits(trial, result, result->bits, result->ncentres);
-	if (result->found >= ENOUGH_RECALL)
-		return 1;
-	for (trial->factor = 2; trial->factor <= MOST_FACTOR; trial->factor *= 2)
-		if (try_bits(trial, result, result->bits, result->ncentres) >= ENOUGH_RECALL)
-			return trial->factor;
+	Tried		tried = try_more(trial, result, result->bits, result->ncentres, true);
+
+	result->found = tried.found[0];
+	for (int f = 0; f < FACTORS; f++)
+		if (tried.found[f] >= ENOUGH_RECALL)
+			return 1 << f;
 	return 2;
 }
 

@@ -1,0 +1,234 @@
+/*
+ * wide_avx2.c: the graph build's kernels for records of floats with AVX2 and fused multiply-adds: the same bits as
+ * wide.c's. Pure C; reached through vdist_wide_blocks.
+ */
+#include <string.h>
+
+#include "quant/blocks.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#define TARGET __attribute__((target("avx2,fma,popcnt")))
+#define INLINE static inline __attribute__((always_inline)) TARGET
+
+/* Rows that one pass over a block of 16 columns serves: 8 of 16 registers accumulate. */
+#define ROWS 4
+
+/* Rows that are compared with one side by side, as a single sum has to wait for each of its additions. */
+#define LIST_ROWS 4
+
+/* Eight words of eight rows, word by word; a word's are 64 bytes from the next one's. */
+INLINE void
+pack_words(const uint8_t *const *rows, int at, uint8_t *out)
+{
+	__m256		r[8];
+	__m256		pair[8];
+
+#pragma GCC unroll 8
+	for (int i = 0; i < 8; i++)
+		r[i] = _mm256_loadu_ps((const float *) (rows[i] + at));
+#pragma GCC unroll 4
+	for (int i = 0; i < 8; i += 2)
+	{
+		pair[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+		pair[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+	}
+#pragma GCC unroll 2
+	for (int i = 0; i < 8; i += 4)
+	{
+		r[i] = _mm256_shuffle_ps(pair[i], pair[i + 2], _MM_SHUFFLE(1, 0, 1, 0));
+		r[i + 1] = _mm256_shuffle_ps(pair[i], pair[i + 2], _MM_SHUFFLE(3, 2, 3, 2));
+		r[i + 2] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], _MM_SHUFFLE(1, 0, 1, 0));
+		r[i + 3] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], _MM_SHUFFLE(3, 2, 3, 2));
+	}
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++)
+	{
+		_mm256_storeu_ps((float *) (out + 64 * i), _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+		_mm256_storeu_ps((float *) (out + 64 * (i + 4)),
+						 _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+	}
+}
+
+TARGET static void
+pack(const uint8_t *const *rows, int n, int words, uint8_t *out)
+{
+	for (int block = 0; block < n; block += 16)
+	{
+		const uint8_t *all[16];
+		int			k = 0;
+
+		for (int i = 0; i < 16; i++)
+			all[i] = rows[block + i < n ? block + i : block];
+		for (; k + 8 <= words; k += 8)
+		{
+			pack_words(all, 4 * k, out);
+			pack_words(all + 8, 4 * k, out + 32);
+			out += 8 * 64;
+		}
+		for (; k < words; k++)
+		{
+			for (int i = 0; i < 16; i++)
+				memcpy(out + 4 * i, all[i] + 4 * k, 4);
+			out += 64;
+		}
+	}
+}
+
+/* Add what components differ by. */
+INLINE __m256
+add_difference(__m256 sum, __m256 a, __m256 b, bool l1)
+{
+	__m256		d = _mm256_sub_ps(a, b);
+
+	return l1 ? _mm256_add_ps(sum, _mm256_andnot_ps(_mm256_set1_ps(-0.0f), d)) :
+		_mm256_fmadd_ps(d, d, sum);
+}
+
+/* Sums of nrows rows (a constant) with a block of 16 columns. */
+INLINE void
+sums_tile(const uint8_t *const *rows, int nrows, const uint8_t *block, int words, bool l1,
+		  int32_t *out, int ld)
+{
+	__m256		sum[ROWS][2];
+
+#pragma GCC unroll 4
+	for (int i = 0; i < ROWS; i++)
+		sum[i][0] = sum[i][1] = _mm256_setzero_ps();
+	for (int k = 0; k < words; k++)
+	{
+		__m256		c0 = _mm256_loadu_ps((const float *) (block + 64 * k));
+		__m256		c1 = _mm256_loadu_ps((const float *) (block + 64 * k + 32));
+
+#pragma GCC unroll 4
+		for (int i = 0; i < ROWS; i++)
+		{
+			__m256		x;
+
+			if (i >= nrows)
+				continue;
+			x = _mm256_broadcast_ss((const float *) (rows[i] + 4 * k));
+			sum[i][0] = add_difference(sum[i][0], c0, x, l1);
+			sum[i][1] = add_difference(sum[i][1], c1, x, l1);
+		}
+	}
+#pragma GCC unroll 4
+	for (int i = 0; i < ROWS; i++)
+	{
+		if (i >= nrows)
+			continue;
+		_mm256_storeu_ps((float *) (out + (size_t) i * ld), sum[i][0]);
+		_mm256_storeu_ps((float *) (out + (size_t) i * ld + 8), sum[i][1]);
+	}
+}
+
+#include "quant/tiles.h"
+
+TARGET static void
+sums(const uint8_t *const *rows, int n, const uint8_t *packed, int ncolumns, int words, bool l1,
+	 int32_t *out, int ld)
+{
+	if (l1)
+		sums_metric(rows, n, packed, ncolumns, words, true, out, ld);
+	else
+		sums_metric(rows, n, packed, ncolumns, words, false, out, ld);
+}
+
+/* Sums of a and each of nrows rows (a constant). */
+INLINE void
+list_tile(const uint8_t *a, const uint8_t *const *rows, int nrows, int words, bool l1, int32_t *out)
+{
+	const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	int			whole = words / 8 * 8;
+	__m256i		mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(words - whole), lane);
+	__m256		sum[LIST_ROWS];
+
+#pragma GCC unroll 4
+	for (int i = 0; i < nrows; i++)
+		sum[i] = _mm256_setzero_ps();
+	for (int k = 0; k < whole; k += 8)
+	{
+		__m256		x = _mm256_loadu_ps((const float *) (a + 4 * k));
+
+#pragma GCC unroll 4
+		for (int i = 0; i < nrows; i++)
+			sum[i] = add_difference(sum[i], x, _mm256_loadu_ps((const float *) (rows[i] + 4 * k)), l1);
+	}
+	if (whole < words)
+	{
+		__m256		x = _mm256_maskload_ps((const float *) (a + 4 * whole), mask);
+
+#pragma GCC unroll 4
+		for (int i = 0; i < nrows; i++)
+			sum[i] = add_difference(sum[i], x, _mm256_maskload_ps((const float *)
+																  (rows[i] + 4 * whole), mask), l1);
+	}
+#pragma GCC unroll 4
+	for (int i = 0; i < nrows; i++)
+	{
+		__m128		x = _mm_add_ps(_mm256_castps256_ps128(sum[i]), _mm256_extractf128_ps(sum[i], 1));
+
+		x = _mm_hadd_ps(x, x);
+		out[i] = _mm_cvtsi128_si32(_mm_castps_si128(_mm_hadd_ps(x, x)));
+	}
+}
+
+INLINE void
+sums_list_metric(const uint8_t *a, const uint8_t *const *rows, int n, int words, bool l1,
+				 int32_t *out)
+{
+	int			i = 0;
+
+	for (; i + LIST_ROWS <= n; i += LIST_ROWS)
+		list_tile(a, rows + i, LIST_ROWS, words, l1, out + i);
+	for (; i < n; i++)
+		list_tile(a, rows + i, 1, words, l1, out + i);
+}
+
+TARGET static void
+sums_list(const uint8_t *a, const uint8_t *const *rows, int n, int words, bool l1, int32_t *out)
+{
+	if (l1)
+		sums_list_metric(a, rows, n, words, true, out);
+	else
+		sums_list_metric(a, rows, n, words, false, out);
+}
+
+TARGET static int
+pick(const int32_t *sums, int n, VdistRowFactors row, float factor,
+	 const VdistColumnFactors *columns, int first, float bound, uint16_t *which, float *distance)
+{
+	__m256		limit = _mm256_set1_ps(bound);
+	int			count = 0;
+	int			j = 0;
+
+	for (; j + 8 <= n; j += 8)
+	{
+		__m256		d = _mm256_loadu_ps((const float *) (sums + j));
+		unsigned	below = (unsigned) _mm256_movemask_ps(_mm256_cmp_ps(d, limit, _CMP_LT_OQ));
+
+		for (; below; below &= below - 1)
+		{
+			which[count] = (uint16_t) (j + __builtin_ctz(below));
+			memcpy(&distance[count], &sums[which[count]], sizeof(float));
+			count++;
+		}
+	}
+	if (j < n)
+	{
+		int			more = vdist_wide_blocks_scalar.pick(sums + j, n - j, row, factor, columns,
+														 first + j, bound, which + count,
+														 distance + count);
+
+		for (int i = 0; i < more; i++)
+			which[count + i] = (uint16_t) (which[count + i] + j);
+		count += more;
+	}
+	return count;
+}
+
+const VdistBlocks vdist_wide_blocks_avx2 = {pack, sums, sums_list, pick};
+
+#endif
