@@ -252,6 +252,23 @@ is_unchanged(const Edge *edge, const HnswRow *row)
 		memcmp(row->neighbors, edge->neighbors, sizeof(uint32) * edge->n) == 0;
 }
 
+/*
+ * Is there such an edge? VACUUM may link the row of an insert that is under way, which then links it itself. It
+ * becomes an anchor if it is to be one.
+ */
+static bool
+is_there(HnswRow *row, uint32 neighbor)
+{
+	for (int i = 0; HnswRowStateOf(row) == HNSW_ROW_LIVE && i < row->nneighbors; i++)
+	{
+		if (HnswNeighbor(row, i) != (neighbor & ~HNSW_ANCHOR))
+			continue;
+		row->neighbors[i] |= neighbor & HNSW_ANCHOR;
+		return true;
+	}
+	return false;
+}
+
 /* To a row's number, with or without HNSW_ANCHOR. False when the list changed since. */
 static bool
 make_edge(HnswInsert *insert, const Edge *edge, uint32 neighbor)
@@ -260,6 +277,11 @@ make_edge(HnswInsert *insert, const Edge *edge, uint32 neighbor)
 	int			slot = edge->slot;
 
 	hnsw_write_begin(&write, insert->search.index, &insert->meta, edge->owner->number);
+	if (is_there(write.row, neighbor))
+	{
+		hnsw_write_end(&write);
+		return true;
+	}
 	if (!is_unchanged(edge, write.row))
 	{
 		hnsw_write_abort(&write);

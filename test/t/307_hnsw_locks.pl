@@ -1,137 +1,21 @@
 # vdist_hnsw where two processes meet in the middle of their work: an insert that has chosen rows which VACUUM
 # then frees, an insert beside VACUUM's last look at equal rows, a search of an index that becomes a graph
-# under it, inserts that are killed in the middle. perl/hold.c holds what one of them needs next, until the
-# other is where it must be.
-#
-# No wait is without an end: a hold ends by itself after a minute, and a process that is stopped goes on
-# in any case.
+# under it, inserts that are killed in the middle. perl/Hold.pm lets one of them stand still until the other is
+# where it must be.
 use strict;
 use warnings;
 
-use Cwd;
+use Hold;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
-
-my $stopped;
-END { kill 'CONT', $stopped if $stopped; }
 
 my $node = PostgreSQL::Test::Cluster->new('node');
-# Without checksums the file shows what the pages hold; who writes pages would share their locks.
-$node->init(no_data_checksums => 1);
-$node->append_conf('postgresql.conf',
-	"shared_buffers = 64MB\nautovacuum = off\nbgwriter_lru_maxpages = 0\ncheckpoint_timeout = 1h\nmax_wal_size = 1GB\nrestart_after_crash = on\n");
-$node->start;
-my $library = getcwd() . '/hold';
-$node->safe_psql('postgres', qq{
-	CREATE EXTENSION vdist;
-	CREATE FUNCTION hold_page(regclass, integer, text) RETURNS void STRICT LANGUAGE C AS '$library';
-	CREATE FUNCTION hold_extension(regclass, text) RETURNS void STRICT LANGUAGE C AS '$library';
+Hold::start($node);
+sql(q{
 	CREATE TABLE item (id serial PRIMARY KEY, embedding vector(48));
 	CREATE FUNCTION example(i integer) RETURNS vector LANGUAGE sql IMMUTABLE AS
-	  \$\$ SELECT array_agg(sin(i * j * 0.7) + cos(i % 31 + j))::real[]::vector(48) FROM generate_series(1, 48) j \$\$;
-	ALTER DATABASE postgres SET enable_seqscan = off;
-	ALTER DATABASE postgres SET enable_sort = off;
-	ALTER DATABASE postgres SET statement_timeout = '100s'});
-
-sub sql { return $node->safe_psql('postgres', shift, timeout => 120) }
-sub problems { return sql("SELECT * FROM vdist.index_check('item_index', true)") }
-sub blocks { return sql("SELECT pg_relation_size('item_index') / 8192") }
-
-# For each page, as the file has it, its rows' first bytes; none for a page of another kind.
-sub rows
-{
-	my ($rows, $bytes) = split /\|/, sql("CHECKPOINT; SELECT rows_per_page, row_bytes FROM vdist.index_info('item_index')");
-	my $file = slurp_file($node->data_dir . '/' . sql("SELECT pg_relation_filepath('item_index')"));
-	return map {
-		my $page = substr $file, 8192 * $_, 8192;
-		[ unpack('S', substr $page, 8188, 2) == 4 ? map { substr $page, 24 + $bytes * $_, 36 } 0 .. $rows - 1 : () ];
-	} 0 .. length($file) / 8192 - 1;
-}
-
-# The states of the rows on each page.
-sub states
-{
-	return map { join '', map { ord($_) & 15 } @$_ } rows();
-}
-
-# The page with the row of the index for a row of the table.
-sub page_of
-{
-	my ($block, $offset) = $_[0] =~ /(\d+),(\d+)/;
-	my $tid = pack 'SSS', $block >> 16, $block & 0xFFFF, $offset;
-	my @rows = rows();
-	my ($page) = grep { grep { (ord($_) & 15) == 1 && substr($_, 12, 6) eq $tid } @{ $rows[$_] } } 0 .. $#rows;
-	return $page;
-}
-
-# Begin a statement in a session of its own.
-sub begin
-{
-	my ($sql) = @_;
-	my ($out, $err) = ('', '');
-	my $session = { out => \$out, err => \$err };
-	$session->{run} = IPC::Run::start([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'),
-			'-c', 'SELECT pg_backend_pid()', '-c', $sql ], '>', \$out, '2>', \$err, IPC::Run::timeout(120));
-	$session->{run}->pump until $out =~ /^(\d+)\n/ or !$session->{run}->pumpable;
-	($session->{pid}) = $out =~ /^(\d+)\n/ or die "no session: $err";
-	return $session;
-}
-
-# Its output, when it is through.
-sub end
-{
-	my ($session) = @_;
-	$session->{run}->finish;
-	return ${ $session->{out} } =~ s/^\d+\n//r . ${ $session->{err} };
-}
-
-# Wait for a condition, twenty seconds at most.
-sub wait_for
-{
-	my ($condition) = @_;
-	my $until = time + 20;
-	while (time < $until)
-	{
-		return 1 if $condition->();
-		usleep(5000);
-	}
-	return 0;
-}
-
-# Where a session stands: "Lock extend", "running", "" when it is through.
-sub place
-{
-	my ($session) = @_;
-	return sql("SELECT coalesce(wait_event_type || ' ' || wait_event, 'running') FROM pg_stat_activity
-		WHERE pid = $session->{pid} AND state = 'active'");
-}
-
-sub stands
-{
-	my ($session, $where) = @_;
-	return wait_for(sub { place($session) eq $where });
-}
-
-# Hold something until release.
-my $holds = 0;
-sub hold
-{
-	my ($function, @arguments) = @_;
-	my $file = $node->basedir . '/hold' . ++$holds;
-	my $session = begin("SELECT $function(" . join(', ', "'item_index'", @arguments, "'$file'") . ')');
-	$session->{file} = $file;
-	wait_for(sub { -e $file }) or die "could not hold: ${ $session->{err} }";
-	return $session;
-}
-
-sub release
-{
-	my ($session) = @_;
-	unlink $session->{file};
-	return end($session);
-}
+	  $$ SELECT array_agg(sin(i * j * 0.7) + cos(i % 31 + j))::real[]::vector(48) FROM generate_series(1, 48) j $$});
 
 # Use up what is free, so that the next row needs a new page.
 my $example = 100000;
@@ -191,8 +75,7 @@ $vacuum = begin('VACUUM (INDEX_CLEANUP on) item');
 ok(stands($vacuum, 'LWLock BufferContent'), 'VACUUM has marked the dead and is at the last page');
 my $first_page = hold('hold_page', 1);
 release($end_of_pass);
-my $polls = 0;
-ok(wait_for(sub { $polls = place($vacuum) eq 'LWLock BufferContent' ? $polls + 1 : 0; $polls > 20 }), 'now it begins to mend lists');
+ok(stays($vacuum, 'LWLock BufferContent'), 'now it begins to mend lists');
 $inserts->query_safe('INSERT INTO item (embedding) SELECT array_agg(x + 0.001)::real[] FROM unnest(example(1000)::real[]) x');
 is(place($vacuum), 'LWLock BufferContent', 'an insert does not wait for it');
 cmp_ok(blocks(), '>', $size, 'and is on a page that VACUUM will not see');
@@ -200,6 +83,38 @@ release($first_page);
 is(end($vacuum), '', 'VACUUM ends');
 $inserts->quit;
 is(problems(), '', 'no insert links to a row that was freed');
+
+# ---- an insert has written its row when VACUUM looks for rows that nothing leads to: both link it ----
+sql('DROP TABLE item; CREATE TABLE item (id serial PRIMARY KEY, embedding vector(48));
+	INSERT INTO item (embedding) SELECT example(i) FROM generate_series(1, 2500) i;
+	CREATE INDEX item_index ON item USING vdist_hnsw (embedding) WITH (m = 2, ef_construction = 4)');
+$example = 100000;
+fill_routing();
+fill_pages();
+my $new = 'array_agg(x + 0.001)::real[]::vector FROM unnest(example(1000)::real[]) x';
+# the rows that may get an edge to it
+my %owners = map { page_of($_) => 1 } split /\n/, sql("SELECT ctid FROM item ORDER BY embedding <-> (SELECT $new) LIMIT 20");
+sql('DELETE FROM item WHERE id BETWEEN 100 AND 200');
+$size = blocks();
+$end_of_pass = hold('hold_page', $size - 1);
+$vacuum = begin('VACUUM (INDEX_CLEANUP on) item');
+ok(stands($vacuum, 'LWLock BufferContent'), 'VACUUM has marked the dead');
+$first_page = hold('hold_page', 1);
+release($end_of_pass);
+ok(stays($vacuum, 'LWLock BufferContent'), 'and begins to mend lists');
+$extension = hold('hold_extension');
+$insert = begin("INSERT INTO item (embedding) SELECT $new");
+ok(stands($insert, 'Lock extend'), 'an insert has chosen its neighbors');
+my @holds = map { hold('hold_page', $_) } grep { $_ != 1 } keys %owners;
+release($extension);
+ok(stands($insert, 'LWLock BufferContent'), 'and is about to make edges');
+stop_there($insert);
+release($_) foreach @holds;
+release($first_page);
+is(end($vacuum), '', 'VACUUM goes on to its end');
+go_on();
+is(end($insert), '', 'and then the insert');
+is(problems(), '', 'no list has the row twice');
 
 # ---- inserts that have all decided what to do before one of them does it ----
 
@@ -362,17 +277,11 @@ sub begin_and_stop
 	my $page = hold('hold_page', 2);
 	my $session = begin($sql);
 	ok(stands($session, 'LWLock BufferContent'), 'it stands still: ' . $sql =~ s/ .*//sr);
-	kill 'STOP', $stopped = $session->{pid};
+	stop_there($session);
 	release($page);
 	return $session;
 }
 
-sub go_on
-{
-	kill 'CONT', $stopped;
-	$stopped = 0;
-	return;
-}
 my $more = 'INSERT INTO item (embedding) SELECT example(i) FROM generate_series(5001, 6000) i';
 
 # a search: its pages are used anew
