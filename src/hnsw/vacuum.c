@@ -541,6 +541,10 @@ hnsw_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		UnlockPage(info->index, HNSW_META_BLOCK, ExclusiveLock);
 
 		vacuum.insert = hnsw_insert_begin(info->index);
+
+		/* without anchors, rows may hang on any edge to a dead one */
+		if (vacuum.meta.version < HNSW_VERSION_ANCHORS)
+			hnsw_mend_anchors(vacuum.insert, vacuum.strategy);
 		repair_pass(&vacuum, false);
 		hnsw_mend_anchors(vacuum.insert, vacuum.strategy);
 		repair_pass(&vacuum, true);
