@@ -310,9 +310,9 @@ bits(uint64 n)
 }
 
 /*
- * See that anchors in the lists of live rows lead from live routing rows to every live row, so that those in the lists
- * of dead ones are of no use any more. Takes three bits and at most four bytes a row in the current memory context. Inserts may be at work: they change no anchor, and see to those of their
- * own rows.
+ * See that anchors in the lists of live rows lead from live routing rows to every live row, so that those in the
+ * lists of dead ones are of no use any more. Takes three bits and at most four bytes a row in the current memory
+ * context. Inserts may be at work: they change no anchor, and see to those of their own rows.
  */
 void
 hnsw_mend_anchors(HnswInsert *insert, BufferAccessStrategy strategy)

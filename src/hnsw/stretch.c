@@ -1,6 +1,6 @@
 /*
- * stretch.c: how far a search looks. Calls graph.c's types only; called by routing.c, which measures it in a
- * build, and by scan.c.
+ * stretch.c: how far a search looks. Calls graph.c; called by routing.c, which measures it in a build, and by
+ * scan.c.
  *
  * With a fixed number of rows to expand, an easy query expands many that are far behind what it returns, and a hard
  * one stops among rows nearly as near as its nearest. So a search goes on while rows are within a multiple,
