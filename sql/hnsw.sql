@@ -76,6 +76,16 @@ SET LOCAL enable_seqscan = off;
 SELECT vdist.recall('item_l2', ARRAY[example(3)], 5) > 0.9 AS given;
 SHOW enable_seqscan;
 COMMIT;
+-- what it is measured against does not come from the index, whatever the settings
+SELECT pg_stat_force_next_flush();
+SELECT idx_scan AS scans_before FROM pg_stat_user_indexes WHERE indexrelname = 'item_l2' \gset
+SET enable_seqscan = off;
+SET enable_sort = off;
+SELECT vdist.recall('item_l2', ARRAY[example(3), example(4)], 5) > 0.9 AS given;
+RESET enable_seqscan;
+RESET enable_sort;
+SELECT pg_stat_force_next_flush();
+SELECT idx_scan - :scans_before AS scans FROM pg_stat_user_indexes WHERE indexrelname = 'item_l2';
 SELECT vdist.recall('item_pkey');
 SELECT vdist.recall('item_l2', k => 0);
 

@@ -108,7 +108,7 @@ DROP FUNCTION vdist.recall(regclass, vector[], integer, integer);
 CREATE FUNCTION vdist.recall(index regclass, queries anyarray, k integer DEFAULT 10)
   RETURNS double precision LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, @extschema@, pg_temp
-  SET enable_indexscan = on SET enable_seqscan = on
+  SET enable_indexscan = on SET enable_seqscan = on SET enable_sort = on
 AS $$
 DECLARE
   relation regclass;

@@ -1269,7 +1269,7 @@ COMMENT ON FUNCTION vdist.index_check(regclass, boolean) IS
 CREATE FUNCTION vdist.recall(index regclass, queries anyarray, k integer DEFAULT 10)
   RETURNS double precision LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, @extschema@, pg_temp
-  SET enable_indexscan = on SET enable_seqscan = on
+  SET enable_indexscan = on SET enable_seqscan = on SET enable_sort = on
 AS $$
 DECLARE
   relation regclass;
