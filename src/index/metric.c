@@ -32,6 +32,13 @@
 #define MAX_ELEMENT 1e16f
 #define MAX_ESTIMATE 1e15
 
+/*
+ * What an operator's own result may be wrong by: of inner products and squared distances a share, of the cosine, a quotient
+ * of sums, that much at any distance, which is more than near duplicates differ by. Codes are of differences and know better, but
+ * rows are ordered by what the operator says.
+ */
+#define ROUNDING (8 * FLT_EPSILON)
+
 #define DEFINE_SUPPORT(name, type, metric) \
 PG_FUNCTION_INFO_V1(name); \
 Datum \
@@ -252,14 +259,16 @@ vdist_index_bounds(const VdistIndexMetric *metric, double estimate, double error
 	*upper = get_float8_infinity();
 	if (metric->projected || !(fabs(estimate) < MAX_ESTIMATE))
 		return;
-	*lower = vdist_index_estimate(metric, estimate - BOUND_SIGMAS * error);
+	error = BOUND_SIGMAS * error +
+		ROUNDING * (metric->code_metric == VDIST_METRIC_COSINE ? 2 : fabs(estimate));
+	*lower = vdist_index_estimate(metric, estimate - error);
 	if (metric->code_metric == VDIST_METRIC_ROOTS)
 		*lower /= 2;
 
 	/* the errors of few dimensions are not Gaussian, those of L1 not independent */
 	if (metric->dim >= MIN_DIM_FOR_BOUNDS && metric->metric != VDIST_METRIC_L1 &&
 		metric->metric != VDIST_METRIC_JACCARD)
-		*upper = vdist_index_estimate(metric, estimate + BOUND_SIGMAS * error);
+		*upper = vdist_index_estimate(metric, estimate + error);
 }
 
 VdistQuantMetric
