@@ -233,6 +233,19 @@ hnsw_code_norm2(const HnswCodes *codes, const VdistQuant *quant, const char *cod
 	return vdist_kernel->inner_product(quant->dim, x, x);
 }
 
+/*
+ * The same, as the vector was when it was encoded: neither centred nor rotated.
+ */
+void
+hnsw_decode_vector(const HnswCodes *codes, const VdistQuant *quant, const char *code, float *x)
+{
+	hnsw_decode_code(codes, quant, code, x);
+	if (quant->metric != VDIST_QUANT_L1 && (codes->ncentres > 0 || !quant->rotated))
+		vdist_quant_unrotate(quant->dim, x);
+	for (int i = 0; i < quant->dim && codes->ncentres == 0; i++)
+		x[i] += quant->mean[i];
+}
+
 /* Does the code name a centre that there is? */
 bool
 hnsw_code_valid(const HnswMeta *meta, const char *code)
@@ -407,4 +420,11 @@ hnsw_queries_own(HnswQueries *queries, const HnswCodes *codes, const char *own, 
 	distance = vdist_quant_estimate_fine(queries->own[number], queries->own_rest[number], own);
 	*error = vdist_quant_error(queries->own[number], own, distance);
 	return distance;
+}
+
+/* What an own code lost of each component (vdist_quant_lost), after hnsw_queries_own. */
+float
+hnsw_queries_lost(const HnswQueries *queries, const HnswCodes *codes, const char *own)
+{
+	return vdist_quant_lost(queries->own[centre_number(codes, own)], own + sizeof(uint16));
 }

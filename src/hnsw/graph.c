@@ -412,3 +412,18 @@ hnsw_own_distance(HnswSearch *search, const HnswRow *row, float *error)
 	*error = vdist_quant_error(search->own, own, distance);
 	return distance;
 }
+
+/*
+ * The vector behind a row's own code, as vdist_metric_prepare made it, into x; returns the standard deviation of
+ * what each component lost. Call it after hnsw_own_distance.
+ */
+float
+hnsw_own_vector(HnswSearch *search, const HnswRow *row, float *x)
+{
+	const HnswCodes *codes = hnsw_codes(search->index, &search->meta);
+	const char *own = HnswRowOwn(&search->meta, row);
+
+	hnsw_decode_vector(codes, &codes->own, own, x);
+	return search->queries != NULL ? hnsw_queries_lost(search->queries, codes, own) :
+		vdist_quant_lost(search->own, own);
+}

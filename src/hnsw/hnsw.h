@@ -531,6 +531,8 @@ extern void hnsw_encode(const HnswCodes *codes, const float *x, char *own, float
 extern void hnsw_recode(const HnswCodes *codes, const char *own, char *code, float *scratch);
 extern void hnsw_decode_code(const HnswCodes *codes, const VdistQuant *quant, const char *code,
 							 float *x);
+extern void hnsw_decode_vector(const HnswCodes *codes, const VdistQuant *quant, const char *code,
+							   float *x);
 extern float hnsw_code_norm2(const HnswCodes *codes, const VdistQuant *quant, const char *code,
 							 const float *mean, float *x);
 
@@ -555,6 +557,8 @@ extern void hnsw_queries_estimate(HnswQueries *queries, const HnswCodes *codes,
 								  float *distance);
 extern float hnsw_queries_own(HnswQueries *queries, const HnswCodes *codes, const char *own,
 							  float *error);
+extern float hnsw_queries_lost(const HnswQueries *queries, const HnswCodes *codes,
+							   const char *own);
 
 /* ---- write.c ---- */
 
@@ -608,6 +612,7 @@ extern void hnsw_search_run(HnswSearch *search);
 extern void hnsw_estimate(HnswSearch *search, const HnswRow *row, const uint16 *which, int n,
 						  float *distance);
 extern float hnsw_own_distance(HnswSearch *search, const HnswRow *row, float *error);
+extern float hnsw_own_vector(HnswSearch *search, const HnswRow *row, float *x);
 
 /* A row of such an own distance was expanded. */
 static inline void

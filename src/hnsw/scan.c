@@ -125,7 +125,15 @@ hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 		float		estimate = hnsw_own_distance(&so->search, row, &error);
 
 		hnsw_search_near(&so->search, estimate);
-		vdist_index_bounds(&so->metric, estimate, error, &lower, &upper);
+		if (so->metric.code_metric == VDIST_METRIC_ROOTS)
+		{
+			float		lost = hnsw_own_vector(&so->search, row, so->search.scratch);
+
+			vdist_index_roots_bounds(&so->metric, so->search.x, so->search.scratch, lost, &lower,
+									 &upper);
+		}
+		else
+			vdist_index_bounds(&so->metric, estimate, error, &lower, &upper);
 		if (!so->trust_bounds || !(lower < upper))
 			upper = get_float8_infinity();
 	}

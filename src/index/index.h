@@ -75,6 +75,13 @@ extern void vdist_index_bounds(const VdistIndexMetric *metric, double estimate, 
 							   double *lower, double *upper);
 
 /*
+ * Bounds of the taxicab distance, from the signed roots of the query and those that a code of a row keeps of it, of
+ * which each component lost so much (standard deviation).
+ */
+extern void vdist_index_roots_bounds(const VdistIndexMetric *metric, const float *query,
+									 const float *row, float lost, double *lower, double *upper);
+
+/*
  * Which estimate guides a search under this metric. For the cosine it is the squared distance of unit
  * vectors, twice the cosine distance.
  */

@@ -39,6 +39,9 @@
  */
 #define ROUNDING (8 * FLT_EPSILON)
 
+/* A share of a distance that floats round off when it is computed from roots. */
+#define ROOTS_ROUNDING 1e-5f
+
 #define DEFINE_SUPPORT(name, type, metric) \
 PG_FUNCTION_INFO_V1(name); \
 Datum \
@@ -245,9 +248,6 @@ vdist_index_estimate(const VdistIndexMetric *metric, double estimate)
 }
 
 /*
- * Of two elements of different signs the squared distance of the roots is up to twice theirs: it gives a lower
- * bound alone.
- *
  * The error of a projection is not Gaussian where few large elements make a vector: no bounds then,
  * every row that a search finds is looked at itself.
  */
@@ -262,13 +262,30 @@ vdist_index_bounds(const VdistIndexMetric *metric, double estimate, double error
 	error = BOUND_SIGMAS * error +
 		ROUNDING * (metric->code_metric == VDIST_METRIC_COSINE ? 2 : fabs(estimate));
 	*lower = vdist_index_estimate(metric, estimate - error);
-	if (metric->code_metric == VDIST_METRIC_ROOTS)
-		*lower /= 2;
-
 	/* the errors of few dimensions are not Gaussian, those of L1 not independent */
 	if (metric->dim >= MIN_DIM_FOR_BOUNDS && metric->metric != VDIST_METRIC_L1 &&
 		metric->metric != VDIST_METRIC_JACCARD)
 		*upper = vdist_index_estimate(metric, estimate + error);
+}
+
+void
+vdist_index_roots_bounds(const VdistIndexMetric *metric, const float *query, const float *row,
+						 float lost, double *lower, double *upper)
+{
+	float		error;
+	float		unseen;
+	double		distance = vdist_quant_taxicab(metric->code_dim, query, row, lost, &error, &unseen);
+
+	*lower = -get_float8_infinity();
+	*upper = get_float8_infinity();
+	if (!(distance < MAX_ESTIMATE))
+		return;
+
+	/* floats round sums, and roots */
+	error = BOUND_SIGMAS * error + ROOTS_ROUNDING * distance;
+	*lower = distance - unseen - error;
+	if (metric->dim >= MIN_DIM_FOR_BOUNDS)
+		*upper = distance + error;
 }
 
 VdistQuantMetric

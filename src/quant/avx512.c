@@ -188,7 +188,8 @@ estimate(const VdistQuantQuery *query, const void *codes, size_t stride, const u
 }
 
 const VdistQuantVariant vdist_quant_avx512 = {
-	"avx512", estimate, vdist_quant_rotate_avx2, &vdist_quant_passes_avx2
+	"avx512", estimate, vdist_quant_rotate_avx2, vdist_quant_unrotate_avx2,
+	&vdist_quant_passes_avx2
 };
 
 #endif

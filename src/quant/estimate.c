@@ -66,7 +66,8 @@ estimate(const VdistQuantQuery *query, const void *codes, size_t stride, const u
 }
 
 const VdistQuantVariant vdist_quant_scalar = {
-	"scalar", estimate, vdist_quant_rotate_scalar, &vdist_quant_passes_scalar
+	"scalar", estimate, vdist_quant_rotate_scalar, vdist_quant_unrotate_scalar,
+	&vdist_quant_passes_scalar
 };
 
 const VdistQuantVariant *vdist_quant_variant = &vdist_quant_scalar;

@@ -3,7 +3,7 @@
  * C; reached through the variant table, called by code.c, query.c and encode.c.
  *
  * Written once with the compiler's vectors (lanes.h), compiled for every SIMD width. Sums are of
- * integers and a peak does not depend on order, so all widths agree.
+ * integers, or lane by lane, and a peak does not depend on order, so all widths agree.
  */
 #include "quant/lanes.h"
 #include "quant/variants.h"
@@ -123,6 +123,52 @@ levels(int dim, const float *x, float factor, int bits, float *z)
 	}
 }
 
+/* See variants.h. A component of the row's is wrong by 2 |r| lost + lost^2. */
+static inline __attribute__((always_inline)) void
+taxicab(int dim, const float *query, const float *row, float lost, float *sums)
+{
+	Block		sum = {0};
+	Block		variance = {0};
+	Block		unseen = {0};
+	Block		q = {0};
+	Block		r = {0};
+
+	for (int i = 0; i < dim; i += LANES)
+	{
+		Block		length;
+		Block		d;
+		Block		width;
+
+		if (i + LANES <= dim)
+		{
+			q = *(const Block *) (query + i);
+			r = *(const Block *) (row + i);
+		}
+		else
+			for (int j = 0; j < LANES; j++)
+			{
+				/* no difference, and nearly no width: lost^2 */
+				q[j] = i + j < dim ? query[i + j] : 0.0f;
+				r[j] = i + j < dim ? row[i + j] : 0.0f;
+			}
+		length = (Block) ((IntBlock) r & INT32_MAX);
+		d = length * r - (Block) ((IntBlock) q & INT32_MAX) * q;
+		d = (Block) ((IntBlock) d & INT32_MAX);
+		width = (length * 2.0f + lost) * lost;
+		sum += d;
+		variance += width * width;
+		d = width * 2.0f - d;
+		unseen += (Block) ((IntBlock) d & (d > 0.0f));
+	}
+	sums[0] = sums[1] = sums[2] = 0.0f;
+	for (int j = 0; j < LANES; j++)
+	{
+		sums[0] += sum[j];
+		sums[1] += variance[j];
+		sums[2] += unseen[j];
+	}
+}
+
 /* One instance of every function for a target. */
 #define INSTANCES(name, attributes) \
 	attributes static void \
@@ -146,8 +192,13 @@ levels(int dim, const float *x, float factor, int bits, float *z)
 	{ \
 		levels(dim, x, factor, bits, z); \
 	} \
+	attributes static void \
+	taxicab_##name(int dim, const float *query, const float *row, float lost, float *sums) \
+	{ \
+		taxicab(dim, query, row, lost, sums); \
+	} \
 	const VdistQuantPasses vdist_quant_passes_##name = { \
-		subtract_##name, peak_##name, round_to_bytes_##name, levels_##name \
+		subtract_##name, peak_##name, round_to_bytes_##name, levels_##name, taxicab_##name \
 	}
 
 FOR_EVERY_TARGET(INSTANCES)

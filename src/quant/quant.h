@@ -136,6 +136,20 @@ extern void vdist_quant_query_code(const VdistQuant *quant, const void *code,
  */
 extern float vdist_quant_error(const VdistQuantQuery *query, const void *code, float estimate);
 
+/*
+ * Standard deviation of what one code lost of each component of its vector, rotated or turned back (L2). The query is any of
+ * the code's.
+ */
+extern float vdist_quant_lost(const VdistQuantQuery *query, const void *code);
+
+/*
+ * The taxicab distance of two vectors from their signed roots (dim floats), of which each component of the row's is wrong by
+ * `lost` (standard deviation). *error is its standard deviation, *unseen what it may be too large by because
+ * components of both are nearly equal: their difference is not seen as small as it is.
+ */
+extern float vdist_quant_taxicab(int dim, const float *query, const float *row, float lost,
+								 float *error, float *unseen);
+
 /* estimate.c */
 
 /* Estimated distances from the query to n codes that lie stride bytes apart. */
@@ -173,6 +187,9 @@ extern void vdist_quant_between(const VdistQuant *quant, const void *one,
 
 /* Rotate x (dim floats) in place by the one fixed pseudo-random rotation of that dimension. */
 extern void vdist_quant_rotate(int dim, float *x);
+
+/* Turn it back. */
+extern void vdist_quant_unrotate(int dim, float *x);
 
 /* team.c */
 

@@ -180,6 +180,28 @@ tangent2_of(const VdistQuantQuery *query, float add, float scale)
 }
 
 float
+vdist_quant_lost(const VdistQuantQuery *query, const void *code)
+{
+	float		add;
+	float		scale;
+
+	vdist_quant_factors(query->metric, query->head, code, &add, &scale);
+	return sqrtf(add * tangent2_of(query, add, scale) / (float) query->dim);
+}
+
+float
+vdist_quant_taxicab(int dim, const float *query, const float *row, float lost, float *error,
+					float *unseen)
+{
+	float		sums[3];
+
+	vdist_quant_variant->passes->taxicab(dim, query, row, lost, sums);
+	*error = sqrtf(sums[1]);
+	*unseen = sums[2];
+	return sums[0];
+}
+
+float
 vdist_quant_error(const VdistQuantQuery *query, const void *code, float estimate)
 {
 	float		add;

@@ -63,13 +63,12 @@ transform_block(Block *block)
 	*block = x;
 }
 
-/* One round's flips and Hadamard transform of n >= 8 coordinates, n a power of two. */
+/* One round's flips of n >= 8 coordinates, a multiple of 8; with the first butterflies in the same pass if wanted. */
 static inline __attribute__((always_inline)) void
-transform(int n, float *x, int round, float scale)
+flip(int n, float *x, int round, float scale, bool butterflies)
 {
 	IntBlock	state;
 	const IntBlock top = (IntBlock) {0} +INT32_MIN;
-	int			h = LANES;
 
 	seed_signs(&state, round);
 	for (int i = 0; i < n; i += LANES)
@@ -78,8 +77,24 @@ transform(int n, float *x, int round, float scale)
 
 		next_signs(&state);
 		*b = (Block) ((IntBlock) *b ^ (state & top)) * scale;
-		transform_block(b);
+		if (butterflies)
+			transform_block(b);
 	}
+}
+
+/*
+ * One round's flips and Hadamard transform of n >= 8 coordinates, n a power of two; or, back, the transform, which
+ * is its own inverse, and then the flips.
+ */
+static inline __attribute__((always_inline)) void
+transform(int n, float *x, int round, float scale, bool back)
+{
+	int			h = LANES;
+
+	if (!back)
+		flip(n, x, round, scale, true);
+	for (int i = 0; back && i < n; i += LANES)
+		transform_block((Block *) (x + i));
 
 	/* two stages in one pass over memory */
 	for (; h * 2 < n; h *= 4)
@@ -116,11 +131,13 @@ transform(int n, float *x, int round, float scale)
 			*p0 = a;
 		}
 	}
+	if (back)
+		flip(n, x, round, scale, false);
 }
 
 /* The same for n < 8. */
 static inline __attribute__((always_inline)) void
-transform_small(int n, float *x, int round, float scale)
+flip_small(int n, float *x, int round, float scale)
 {
 	IntBlock	state;
 
@@ -128,6 +145,13 @@ transform_small(int n, float *x, int round, float scale)
 	next_signs(&state);
 	for (int i = 0; i < n; i++)
 		x[i] = (state[i] < 0 ? -x[i] : x[i]) * scale;
+}
+
+static inline __attribute__((always_inline)) void
+transform_small(int n, float *x, int round, float scale, bool back)
+{
+	if (!back)
+		flip_small(n, x, round, scale);
 	for (int h = 1; h < n; h *= 2)
 	{
 		for (int i = 0; i < n; i += 2 * h)
@@ -141,9 +165,11 @@ transform_small(int n, float *x, int round, float scale)
 			}
 		}
 	}
+	if (back)
+		flip_small(n, x, round, scale);
 }
 
-/* Turn the halves of the vector against each other by 45 degrees. */
+/* Turn the halves of the vector against each other by 45 degrees. It is its own inverse. */
 static inline __attribute__((always_inline)) void
 turn(int dim, float *x)
 {
@@ -170,26 +196,52 @@ turn(int dim, float *x)
 	}
 }
 
-static inline __attribute__((always_inline)) void
-rotate(int dim, float *x)
+/* The power of two that is transformed at a time. */
+static inline __attribute__((always_inline)) int
+window(int dim)
 {
 	int			n = 1;
-	float		scale;
 
 	while (n * 2 <= dim)
 		n *= 2;
-	scale = (float) (1.0 / sqrt((double) n));
+	return n;
+}
+
+static inline __attribute__((always_inline)) void
+rotate(int dim, float *x)
+{
+	int			n = window(dim);
+	float		scale = (float) (1.0 / sqrt((double) n));
 
 	for (int round = 0; round < ROUNDS; round++)
 	{
 		float	   *start = round % 2 ? x + dim - n : x;
 
 		if (n >= LANES)
-			transform(n, start, round, scale);
+			transform(n, start, round, scale, false);
 		else
-			transform_small(n, start, round, scale);
+			transform_small(n, start, round, scale, false);
 		if (n != dim)
 			turn(dim, x);
+	}
+}
+
+static inline __attribute__((always_inline)) void
+unrotate(int dim, float *x)
+{
+	int			n = window(dim);
+	float		scale = (float) (1.0 / sqrt((double) n));
+
+	for (int round = ROUNDS - 1; round >= 0; round--)
+	{
+		float	   *start = round % 2 ? x + dim - n : x;
+
+		if (n != dim)
+			turn(dim, x);
+		if (n >= LANES)
+			transform(n, start, round, scale, true);
+		else
+			transform_small(n, start, round, scale, true);
 	}
 }
 
@@ -197,6 +249,12 @@ void
 vdist_quant_rotate_scalar(int dim, float *x)
 {
 	rotate(dim, x);
+}
+
+void
+vdist_quant_unrotate_scalar(int dim, float *x)
+{
+	unrotate(dim, x);
 }
 
 #if defined(__x86_64__)
@@ -207,10 +265,22 @@ vdist_quant_rotate_avx2(int dim, float *x)
 	rotate(dim, x);
 }
 
+__attribute__((target("avx2"))) void
+vdist_quant_unrotate_avx2(int dim, float *x)
+{
+	unrotate(dim, x);
+}
+
 #endif
 
 void
 vdist_quant_rotate(int dim, float *x)
 {
 	vdist_quant_variant->rotate(dim, x);
+}
+
+void
+vdist_quant_unrotate(int dim, float *x)
+{
+	vdist_quant_variant->unrotate(dim, x);
 }

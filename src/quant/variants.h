@@ -37,6 +37,9 @@ typedef struct VdistQuantPasses
 
 	/* z = the centred level of x * factor: an odd multiple of 1/2, at most (2^bits - 1) / 2 */
 	void		(*levels) (int dim, const float *x, float factor, int bits, float *z);
+
+	/* see vdist_quant_taxicab: three sums, of distances, squared widths and what is unseen */
+	void		(*taxicab) (int dim, const float *query, const float *row, float lost, float *sums);
 } VdistQuantPasses;
 
 typedef struct VdistQuantVariant
@@ -47,6 +50,7 @@ typedef struct VdistQuantVariant
 	void		(*estimate) (const VdistQuantQuery *query, const void *codes, size_t stride,
 							 const uint16_t *which, int n, float *distance);
 	void		(*rotate) (int dim, float *x);
+	void		(*unrotate) (int dim, float *x);
 	const VdistQuantPasses *passes;
 } VdistQuantVariant;
 
@@ -62,6 +66,8 @@ extern const VdistQuantVariant vdist_quant_avx512;
 
 extern void vdist_quant_rotate_scalar(int dim, float *x);
 extern void vdist_quant_rotate_avx2(int dim, float *x);
+extern void vdist_quant_unrotate_scalar(int dim, float *x);
+extern void vdist_quant_unrotate_avx2(int dim, float *x);
 
 /*
  * Run step(f) for every field of a byte, unrolled for a constant number of bits: the compiler does

@@ -122,4 +122,9 @@ is( $node->safe_psql(
 	   ORDER BY embedding <+> (SELECT embedding FROM wide_query LIMIT 1) LIMIT 100) near) rows}),
 	't', 'and rows come in order');
 
+# Codes of roots tell how near rows are: 10 are returned, and not all of 40 are read from the table, at four buffers each.
+my $explain = "SET enable_seqscan = off; EXPLAIN (ANALYZE, BUFFERS, COSTS off, TIMING off, SUMMARY off)
+  SELECT 1 FROM wide ORDER BY embedding <+> (SELECT embedding FROM wide_query LIMIT 1) LIMIT 10";
+my ($buffers) = $node->safe_psql('postgres', "$explain; $explain") =~ /.*Buffers: shared hit=(\d+)/;
+cmp_ok($buffers, '<', 130, 'and few of those that were found are read from the table');
 done_testing();

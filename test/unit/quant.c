@@ -182,6 +182,7 @@ test_rotation(void)
 	bool		length = true;
 	bool		angle = true;
 	bool		spread = true;
+	bool		back = true;
 
 	for (int dim = 1; dim <= 600; dim += dim < 70 ? 1 : 13)
 	{
@@ -195,6 +196,12 @@ test_rotation(void)
 		length = length && fabs(-exact(VDIST_QUANT_IP, dim, x, x) - norm) <= 1e-5 * norm;
 		angle = angle && fabs(exact(VDIST_QUANT_L2, dim, x, x + dim) - before) <= 1e-4 * norm;
 
+		vdist_quant_unrotate(dim, x);
+		memcpy(x + dim, x, sizeof(float) * dim);
+		vdist_quant_rotate(dim, x + dim);
+		vdist_quant_unrotate(dim, x + dim);
+		back = back && exact(VDIST_QUANT_L2, dim, x, x + dim) <= 1e-10 * norm;
+
 		/* a unit vector must end up spread over all coordinates */
 		memset(x, 0, sizeof(float) * dim);
 		x[dim - 1] = 1.0f;
@@ -206,8 +213,76 @@ test_rotation(void)
 		free(x);
 	}
 	check(length, "rotation keeps lengths");
+	check(back, "rotation can be turned back");
 	check(angle, "rotation keeps distances");
 	check(spread, "rotation spreads a coordinate axis over all dimensions");
+}
+
+/* Distances by the taxicab from codes of signed roots, at every SIMD level. */
+static void
+test_taxicab(void)
+{
+	static const VdistSimd levels[] = {VDIST_SIMD_SCALAR, VDIST_SIMD_AVX2, VDIST_SIMD_AVX512};
+	bool		same = true;
+	bool		within = true;
+	double		squares = 0;
+	int			n = 0;
+
+	for (int dim = 64; dim <= 400; dim += 21)
+	{
+		float	   *x = vectors(21, dim, 1.0);
+		float	   *row = malloc(sizeof(float) * dim);
+		float	   *mean = calloc(dim, sizeof(float));
+		float	   *scratch = malloc(sizeof(float) * VDIST_QUANT_SCRATCH(dim));
+		VdistQuantQuery *query = malloc(vdist_quant_query_size(dim));
+		VdistQuant	quant;
+		char	   *code;
+
+		/* a third of the elements is zero, one in seven is near the query's */
+		for (int i = 0; i < 21 * dim; i++)
+			x[i] = i % 3 == 0 ? 0.0f : i % 7 == 0 ? x[i % dim] * 1.001f : x[i];
+		vdist_quant_init(&quant, VDIST_QUANT_L2, dim, 8, mean, 0);
+		code = malloc(quant.code_size);
+		vdist_quant_query(&quant, x, query, scratch);
+		for (int i = 1; i < 21; i++)
+		{
+			float		got[3];
+			float		error;
+			float		unseen;
+			double		truth = 0;
+			double		miss;
+
+			for (int j = 0; j < dim; j++)
+				truth += fabs(fabs(x[j]) * x[j] - fabs(x[i * dim + j]) * x[i * dim + j]);
+			vdist_quant_encode(&quant, x + i * dim, code, scratch);
+			for (int level = 0; level < 3; level++)
+			{
+				if (!vdist_quant_select(levels[level]))
+					continue;
+				vdist_quant_decode(&quant, code, row);
+				vdist_quant_unrotate(dim, row);
+				got[level] = vdist_quant_taxicab(dim, x, row, vdist_quant_lost(query, code), &error,
+												 &unseen);
+				same = same && got[level] == got[0];
+			}
+			vdist_quant_select(VDIST_SIMD_AUTO);
+			miss = got[0] - truth;
+			within = within && miss > -6 * error && miss < 6 * error + unseen;
+			squares += (miss - unseen / 4) * (miss - unseen / 4) / (error * error);
+			n++;
+		}
+		free(x);
+		free(row);
+		free(mean);
+		free(scratch);
+		free(query);
+		free(code);
+	}
+	check(same, "taxicab distances of roots are the same with every SIMD level");
+	check(within, "taxicab distances of roots are within their bounds");
+	printf("# taxicab distances of roots: errors are %.2f of those foretold\n", sqrt(squares / n));
+	check(squares / n > 0.5 * 0.5 && squares / n < 1.3 * 1.3,
+		  "and their errors are about those foretold");
 }
 
 /* Root mean square error of the estimate, relative to the root mean square distance from the mean. */
@@ -765,6 +840,7 @@ main(void)
 	vdist_kernel_select(VDIST_SIMD_AUTO);
 	vdist_quant_select(VDIST_SIMD_AUTO);
 	test_rotation();
+	test_taxicab();
 	test_variants_agree();
 	test_accuracy();
 	test_near();
