@@ -84,6 +84,26 @@ hnsw_view_distances(const HnswInsert *insert, const void *one, const void *const
 
 /* ---- candidates ---- */
 
+static inline uint32
+place_of(uint32 number)
+{
+	return (number * 0x9E3779B1U) / (PG_UINT32_MAX / HNSW_CANDIDATE_PLACES + 1);
+}
+
+static void
+remember_places(HnswCandidates *candidates)
+{
+	memset(candidates->places, 0xFF, sizeof(candidates->places));
+	for (int i = 0; i < Min(candidates->n, HNSW_CANDIDATE_PLACES / 2); i++)
+	{
+		uint32		place = place_of(candidates->rows[i].number);
+
+		while (candidates->places[place] >= 0)
+			place = (place + 1) % HNSW_CANDIDATE_PLACES;
+		candidates->places[place] = i;
+	}
+}
+
 /*
  * Room for about as many as a search with `ef` expands, in the current memory context. It grows: a few rows
  * that were expanded are not among the nearest ef in the end.
@@ -98,6 +118,7 @@ hnsw_candidates_init(HnswCandidates *candidates, const HnswMeta *meta, int ef)
 	candidates->owns = palloc_extended(candidates->own_size * candidates->size, MCXT_ALLOC_HUGE);
 	candidates->views = palloc_extended(candidates->view_size * candidates->size, MCXT_ALLOC_HUGE);
 	candidates->n = 0;
+	remember_places(candidates);
 }
 
 /* Remember a row, whose page is locked, as a candidate. */
@@ -123,6 +144,16 @@ hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row)
 	candidate->number = number;
 }
 
+/*
+ * How many a search for neighbors looks at: twice ef_construction, as in a build, where estimates from
+ * codes of 1 bit say which those are.
+ */
+int
+hnsw_candidates_wanted(const HnswMeta *meta)
+{
+	return meta->code_bits == 1 ? 2 * meta->ef_construction : meta->ef_construction;
+}
+
 static int
 compare_candidates(const void *a, const void *b)
 {
@@ -132,6 +163,21 @@ compare_candidates(const void *a, const void *b)
 	if (x->distance != y->distance)
 		return x->distance < y->distance ? -1 : 1;
 	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* The candidate that is this row, once neighbors were chosen; NULL when it is none. */
+const HnswCandidate *
+hnsw_candidate_find(const HnswCandidates *candidates, uint32 number)
+{
+	for (uint32 place = place_of(number); candidates->places[place] >= 0;
+		 place = (place + 1) % HNSW_CANDIDATE_PLACES)
+	{
+		const HnswCandidate *candidate = &candidates->rows[candidates->places[place]];
+
+		if (candidate->number == number)
+			return candidate;
+	}
+	return NULL;
 }
 
 /* Measure them all from the row of insert->view, and sort them, nearest first. */
@@ -152,6 +198,7 @@ sort_candidates(HnswInsert *insert)
 							&candidate->distance);
 	}
 	qsort(candidates->rows, candidates->n, sizeof(HnswCandidate), compare_candidates);
+	remember_places(candidates);
 }
 
 /* Is it nearer to one of the rows that were chosen, from `first` to end, than to the new row? */

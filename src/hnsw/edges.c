@@ -48,6 +48,11 @@ typedef struct OwnerList
 	bool		anchor[HNSW_MAX_SLOTS]; /* may not go */
 } OwnerList;
 
+/*
+ * Distances of a list's neighbors from the owner and the new row. Between candidates they are those of
+ * own codes, from others what the list's codes say: rough ones do not tell which of two neighbors is
+ * in front.
+ */
 static void
 measure(HnswInsert *insert, const HnswRow *row, OwnerList *list)
 {
@@ -55,23 +60,40 @@ measure(HnswInsert *insert, const HnswRow *row, OwnerList *list)
 	HnswSearch *search = &insert->search;
 	const HnswCandidate *owner = list->owner;
 	const char *codes = HnswRowCodes(meta, row);
+	const void *views[HNSW_MAX_SLOTS];
+	float		distances[HNSW_MAX_SLOTS];
+	int			known[HNSW_MAX_SLOTS];
+	int			nknown = 0;
 
 	list->n = row->nneighbors;
 	list->nkept = row->nkept;
-	for (int i = 0; i < list->n; i++)
-		list->anchor[i] = HnswIsAnchor(row, i);
 	if (!hnsw_compare_decoded(meta))
 	{
 		vdist_quant_estimate(search->own, codes, meta->code_size, list->n, list->from_owner);
 		vdist_quant_estimate(search->code, codes, meta->code_size, list->n, list->from_new);
-		return;
 	}
 	for (int i = 0; i < list->n; i++)
 	{
-		hnsw_decode(insert, false, codes + i * meta->code_size, insert->decoded);
-		list->from_owner[i] = hnsw_code_distance(meta, owner->view, insert->decoded);
-		list->from_new[i] = hnsw_code_distance(meta, insert->x, insert->decoded);
+		const HnswCandidate *candidate = hnsw_candidate_find(&insert->candidates,
+															 HnswNeighbor(row, i));
+
+		list->anchor[i] = HnswIsAnchor(row, i);
+		if (candidate != NULL)
+		{
+			list->from_new[i] = candidate->distance;
+			views[nknown] = candidate->view;
+			known[nknown++] = i;
+		}
+		else if (hnsw_compare_decoded(meta))
+		{
+			hnsw_decode(insert, false, codes + i * meta->code_size, insert->decoded);
+			list->from_owner[i] = hnsw_code_distance(meta, owner->view, insert->decoded);
+			list->from_new[i] = hnsw_code_distance(meta, insert->x, insert->decoded);
+		}
 	}
+	hnsw_view_distances(insert, owner->view, views, nknown, distances);
+	for (int i = 0; i < nknown; i++)
+		list->from_owner[known[i]] = distances[i];
 }
 
 /* Is a row, at distances from the owner and from a third one, behind this third one? */

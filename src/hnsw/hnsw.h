@@ -429,12 +429,16 @@ typedef struct HnswCandidate
 	bool		chosen;			/* as a neighbor */
 } HnswCandidate;
 
+/* Power of two; half as many candidates are found by their number. */
+#define HNSW_CANDIDATE_PLACES 1024
+
 /* The rows that a search expanded. Memory that is kept from search to search: it is large. */
 typedef struct HnswCandidates
 {
 	HnswCandidate *rows;		/* as they were expanded; once neighbors are chosen, nearest first */
 	char	   *owns;			/* their own codes, as they were expanded */
 	char	   *views;
+	int			places[HNSW_CANDIDATE_PLACES];	/* hash table by number: where in rows, or -1 */
 	Size		own_size;
 	Size		view_size;
 	int			n;
@@ -680,6 +684,8 @@ extern void hnsw_view_distances(const HnswInsert *insert, const void *one,
 extern void hnsw_candidates_init(HnswCandidates *candidates, const HnswMeta *meta, int ef);
 extern void hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row);
 extern void hnsw_choose_neighbors(HnswInsert *insert);
+extern const HnswCandidate *hnsw_candidate_find(const HnswCandidates *candidates, uint32 number);
+extern int	hnsw_candidates_wanted(const HnswMeta *meta);
 
 /* ---- insert.c ---- */
 

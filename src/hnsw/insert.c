@@ -244,7 +244,7 @@ hnsw_insert_begin(Relation index)
 	memcpy(insert->rotated_mean, cache->mean, sizeof(float) * insert->meta.dim);
 	vdist_quant_rotate(insert->meta.dim, insert->rotated_mean);
 	hnsw_search_init(&insert->search, index, &insert->meta,
-					 Max(insert->meta.ef_construction, EF_UNCHANGED), collect, insert);
+					 Max(hnsw_candidates_wanted(&insert->meta), EF_UNCHANGED), collect, insert);
 	insert->image = palloc(insert->meta.row_size);
 	insert->new_code = palloc(insert->meta.code_size);
 	insert->spare = palloc(insert->meta.code_size);
@@ -329,7 +329,7 @@ insert_row(HnswInsert *insert, const float *x, ItemPointer tid, bool unchanged)
 	if (unchanged)
 		search_neighbors(insert, x, EF_UNCHANGED);
 	if (insert->equal == HNSW_NO_ROW)
-		search_neighbors(insert, x, meta->ef_construction);
+		search_neighbors(insert, x, hnsw_candidates_wanted(meta));
 	if (insert->equal != HNSW_NO_ROW && add_tid(insert, insert->equal, tid))
 		return;
 
