@@ -443,12 +443,15 @@ begin_rows(HnswBuild *build, const HnswSample *sample)
 static void
 end_rows(HnswBuild *build)
 {
+	Size		spools;
+
 	add_batch(build);
 	hnsw_equal_end(build);
 	end_batch(build);
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PROGRESS_GRAPH);
-	hnsw_build_check(build, vdist_graph_build(build->graph, build->memory));
+	spools = hnsw_spool_memory(build->rows) + hnsw_spool_memory(build->duplicates);
+	hnsw_build_check(build, vdist_graph_build(build->graph, build->memory - spools));
 }
 
 static void

@@ -25,6 +25,7 @@ extern const void *hnsw_spool_get(HnswSpool *spool, int64 number);
 
 /* Put record order[i] at place i, for all i; order must stay. */
 extern void hnsw_spool_arrange(HnswSpool *spool, const uint32 *order);
+extern Size hnsw_spool_memory(const HnswSpool *spool);
 extern void hnsw_spool_end(HnswSpool *spool);
 
 /* What a build learns from a sample before it reads the table. */

@@ -165,6 +165,15 @@ hnsw_spool_get(HnswSpool *spool, int64 number)
 	return content + within * spool->record;
 }
 
+/* Bytes that it holds. */
+Size
+hnsw_spool_memory(const HnswSpool *spool)
+{
+	if (spool->records != NULL)
+		return spool->size * spool->record;
+	return (spool->nplaces + 1) * spool->block_size;
+}
+
 /*
  * A file is read from end to end for every stretch of places that fits into memory: places would
  * otherwise be filled by as many reads as there are records, all over the file.

@@ -563,6 +563,7 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 	int			best_k = 0;
 	HnswSeeds	seeds = {0};
 	Size		size = sizeof(float) * HNSW_CENTRE_FLOATS(dim);
+	float	   *tried;
 	float	   *centres;
 
 	if (hnsw_is_large(dim))
@@ -572,30 +573,34 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 		most < FEWEST_CENTRES)
 		return;
 	hnsw_seeds_begin(sample, &seeds, most);
+	result->centres = tried = palloc_extended(size * most, MCXT_ALLOC_HUGE);
 	centres = palloc_extended(size * most, MCXT_ALLOC_HUGE);
-	result->centres = MemoryContextAllocExtended(GetMemoryChunkContext(result->mean), size * most,
-												 MCXT_ALLOC_HUGE);
 	for (int k = many ? most : FEWEST_CENTRES; k <= most && best < ENOUGH_RECALL_CENTRES;
 		 k = k < most ? Min(4 * k, most) : k + 1)
 	{
 		double		found;
 
 		hnsw_seeds_grow(sample, &seeds, k);
-		hnsw_seeds_centres(sample, &seeds, result->centres);
+		hnsw_seeds_centres(sample, &seeds, tried);
 		found = try_bits(trial, result, bits, k);
 		if (found > best)
 		{
 			best = found;
 			best_k = k;
-			memcpy(centres, result->centres, size * k);
+			memcpy(centres, tried, size * k);
 		}
 		if (k > FEWEST_CENTRES && 1 - best > (1 - about_mean) *
 			(about_mean >= ENOUGH_RECALL ? WORTH_CENTRES : PROMISING))
 			break;
 	}
+	result->centres = NULL;
 	if (1 - best > (1 - about_mean) * WORTH_CENTRES)
 		return;
+
+	/* they stay with the build, so no more than there are */
 	result->ncentres = best_k;
+	result->centres = MemoryContextAllocExtended(GetMemoryChunkContext(result->mean),
+												 size * best_k, MCXT_ALLOC_HUGE);
 	memcpy(result->centres, centres, size * best_k);
 	result->wide = true;
 	if (!bits_given && dim > LONG_CODE_DIMS)
