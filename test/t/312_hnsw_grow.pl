@@ -25,10 +25,11 @@ $node->safe_psql(
 	  FROM generate_series(1, $rows) i, generate_series(1, 8) GROUP BY i ORDER BY i;
 	CREATE TABLE query AS SELECT array_agg(random())::real[]::vector(8) AS embedding
 	  FROM generate_series(1, 500) i, generate_series(1, 8) GROUP BY i});
+my ($dims, $examples, $queries) = (8, 'example', 'query');
 
 sub recall
 {
-	return $node->safe_psql('postgres', "SELECT vdist.recall('item_index', (SELECT array_agg(embedding) FROM query), 10)");
+	return $node->safe_psql('postgres', "SELECT vdist.recall('item_index', (SELECT array_agg(embedding) FROM $queries), 10)");
 }
 
 # How an index is filled, on a table of item (id, embedding).
@@ -36,7 +37,7 @@ sub grown
 {
 	my ($name, @statements) = @_;
 	$node->safe_psql('postgres', $_)
-	  foreach 'DROP TABLE IF EXISTS item', 'CREATE TABLE item (id int, embedding vector(8))', @statements;
+	  foreach 'DROP TABLE IF EXISTS item', "CREATE TABLE item (id int, embedding vector($dims))", @statements;
 	my $recall = recall();
 	is($node->safe_psql('postgres', "SELECT * FROM vdist.index_check('item_index', true)"), '', "$name: a sound index");
 	$node->safe_psql('postgres', 'REINDEX INDEX item_index');
@@ -44,7 +45,7 @@ sub grown
 	return;
 }
 
-sub fill { return "INSERT INTO item SELECT * FROM example WHERE $_[0] ORDER BY id" }
+sub fill { return "INSERT INTO item SELECT * FROM $examples WHERE $_[0] ORDER BY id" }
 my $index = "CREATE INDEX item_index ON item $options";
 
 grown('a tenth was there', fill('id <= 1600'), $index, fill('id > 1600'));
@@ -60,5 +61,32 @@ $node->safe_psql('postgres', $_)
   foreach 'DROP TABLE item', 'CREATE TABLE item (id int, embedding vector(8))',
   "CREATE INDEX item_index ON item $options", fill('id <= 8000');
 is($node->safe_psql('postgres', "SELECT * FROM vdist.index_check('item_index', true)"), '', 'm = 2: a sound index');
+
+# codes of 1 bit, too rough to tell which of two neighbors is nearer: rows in fourteen directions of many dimensions
+$node->safe_psql(
+	'postgres', q{
+	CREATE FUNCTION rough(n int, seed float8) RETURNS SETOF vector LANGUAGE plpgsql AS $$
+	DECLARE
+		directions vector[];
+		x vector;
+	BEGIN
+		PERFORM setseed(0.25);
+		FOR i IN 1 .. 14 LOOP
+			directions[i] := (SELECT array_agg(random() - 0.5) FROM generate_series(1, 256))::real[]::vector;
+		END LOOP;
+		PERFORM setseed(seed);
+		FOR i IN 1 .. n LOOP
+			x := array_fill(0, ARRAY[256])::real[]::vector;
+			FOR j IN 1 .. 14 LOOP
+				x := x + directions[j] * array_fill(random() - 0.5, ARRAY[256])::real[]::vector;
+			END LOOP;
+			RETURN NEXT x;
+		END LOOP;
+	END $$;
+	CREATE TABLE rough_example AS SELECT row_number() OVER () AS id, v AS embedding FROM rough(6000, 0.5) v;
+	CREATE TABLE rough_query AS SELECT v AS embedding FROM rough(500, 0.75) v});
+($dims, $examples, $queries) = (256, 'rough_example', 'rough_query');
+$index = q{CREATE INDEX item_index ON item USING vdist_hnsw (embedding) WITH (m = 6, ef_construction = 16, quantization = '1')};
+grown('codes of 1 bit, half was there', fill('id <= 3000'), $index, fill('id > 3000'));
 
 done_testing();
