@@ -20,7 +20,8 @@ CREATE TABLE query AS
     (10, '[3.4e38,-3.4e38,3.4e38,-3.4e38,3.4e38,-3.4e38,3.4e38,-3.4e38]'),
     (11, array_fill(1e-45::real, ARRAY[8])::vector);
 
-CREATE FUNCTION look(operator text) RETURNS TABLE (query int, plan text, complete boolean, in_order boolean, as_sorted boolean)
+-- with an index of an operator class, which is made for that
+CREATE FUNCTION look(class text, operator text) RETURNS TABLE (query int, plan text, complete boolean, in_order boolean, as_sorted boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
   q record;
@@ -29,6 +30,7 @@ DECLARE
   by_sort int[];
   distances float8[];
 BEGIN
+  EXECUTE format('CREATE INDEX item_index ON item USING vdist_hnsw (v %I)', class);
   FOR q IN SELECT * FROM query ORDER BY id LOOP
     ordered := format('SELECT id, v %1$s %2$L AS d, ctid FROM item ORDER BY v %1$s %2$L', operator, q.v);
     SET LOCAL enable_seqscan = off;
@@ -47,37 +49,24 @@ BEGIN
     as_sorted := by_index = by_sort;
     RETURN NEXT;
   END LOOP;
+  DROP INDEX item_index;
 END
 $$;
 
 -- an index with a graph
 CREATE TABLE item (id int, v vector(8));
 INSERT INTO item SELECT * FROM extremes(4000);
-CREATE INDEX ON item USING vdist_hnsw (v vector_l2_ops);
-SELECT query, plan, complete, in_order FROM look('<->');
-DROP INDEX item_v_idx;
-CREATE INDEX ON item USING vdist_hnsw (v vector_ip_ops);
-SELECT query, plan, complete, in_order FROM look('<#>');
-DROP INDEX item_v_idx;
-CREATE INDEX ON item USING vdist_hnsw (v vector_cosine_ops);
-SELECT query, plan, complete, in_order FROM look('<=>');
-DROP INDEX item_v_idx;
-CREATE INDEX ON item USING vdist_hnsw (v vector_l1_ops);
-SELECT query, plan, complete, in_order FROM look('<+>');
+SELECT o.operator, l.query, l.plan, l.complete, l.in_order
+FROM (VALUES ('vector_l2_ops', '<->'), ('vector_ip_ops', '<#>'), ('vector_cosine_ops', '<=>'), ('vector_l1_ops', '<+>')) o(class, operator),
+  look(o.class, o.operator) l;
 
 -- and one without
-DROP TABLE item;
-CREATE TABLE item (id int, v vector(8));
+TRUNCATE item;
 INSERT INTO item SELECT * FROM extremes(400);
-CREATE INDEX ON item USING vdist_hnsw (v vector_ip_ops);
-SELECT * FROM look('<#>');
-DROP INDEX item_v_idx;
-CREATE INDEX ON item USING vdist_hnsw (v vector_cosine_ops);
-SELECT * FROM look('<=>');
+SELECT o.operator, l.* FROM (VALUES ('vector_ip_ops', '<#>'), ('vector_cosine_ops', '<=>')) o(class, operator), look(o.class, o.operator) l;
 
 -- what is no distance comes last, also when a search looks at few rows
-DROP TABLE item;
-CREATE TABLE item (id int, v vector(8));
+TRUNCATE item;
 INSERT INTO item SELECT * FROM extremes(4000);
 CREATE INDEX ON item USING vdist_hnsw (v vector_cosine_ops);
 SELECT count(*) FILTER (WHERE d = 'NaN') AS early
