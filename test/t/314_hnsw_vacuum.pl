@@ -19,7 +19,7 @@ sql(q{
 	SELECT setseed(0.5);
 	CREATE TABLE example AS
 	  SELECT i AS id, CASE WHEN i % 2 = 0 AND i > 3000 THEN array_fill(0.5::real, ARRAY[8]) ELSE array_agg(random())::real[] END::vector(8) AS embedding
-	  FROM generate_series(1, 11000) i, generate_series(1, 8) GROUP BY i;
+	  FROM generate_series(1, 9000) i, generate_series(1, 8) GROUP BY i;
 	CREATE TABLE query AS SELECT array_agg(random())::real[]::vector(8) AS embedding
 	  FROM generate_series(1, 200) i, generate_series(1, 8) GROUP BY i});
 my ($vacuum, $hold, @places);
@@ -95,10 +95,10 @@ sub complete
 	return;
 }
 
-# Others come, and VACUUM is let through.
+# VACUUM is let through, and others come.
 sub go_through
 {
-	sql('INSERT INTO item SELECT * FROM example WHERE id > 3000 AND id % 2 = 1 ORDER BY id LIMIT 500; VACUUM (INDEX_CLEANUP on) item');
+	sql('VACUUM (INDEX_CLEANUP on) item; INSERT INTO item SELECT * FROM example WHERE id > 3000 AND id % 2 = 1 ORDER BY id LIMIT 500');
 	return;
 }
 
@@ -137,7 +137,6 @@ foreach ([ 'dead rows are marked', 0 ], [ 'lists are repaired', $repaired ], [ '
 	go_through();
 	is(sql("SELECT dead FROM vdist.index_info('item_index')"), 0, "$name: the next VACUUM frees them");
 	sound("$name, and another VACUUM");
-	complete("$name, and another VACUUM");
 	cmp_ok(recall(), '>=', $whole - 0.005, "$name: recall is what it is without a kill");
 }
 
