@@ -118,10 +118,11 @@ typedef struct HnswMeta
 	uint32		routing_here;	/* routing rows on this page, behind all that */
 	uint32		routing_sorted; /* see hnsw_rank_all */
 	/* from here on since version 5 */
-	float		stretch;		/* see stretch.c; 0: a search expands all of its pool */
+	float		stretch;		/* see stretch.c; <= 0: a search expands all of its pool */
 	float		stretch_slope;
-	uint32		ef_factor;		/* searches look at so many times ef_search rows. A constant, as
+	uint16		ef_factor;		/* searches look at so many times ef_search rows. A constant, as
 								 * crc_mean knows */
+	uint16		stretch_scale;	/* how many rows there were when the stretch was measured */
 } HnswMeta;
 
 /* Bytes of that on the metapage. */
@@ -647,16 +648,18 @@ hnsw_search_near(HnswSearch *search, float distance)
 typedef struct HnswStretch
 {
 	HnswSearch	search;
+	uint32		number;			/* of the row that is searched for */
 	int			pool;
 	int			n;				/* searches */
 	VdistHalf  *ratios;			/* pool a search: distances by that of the last of nearest[] */
 } HnswStretch;
 
 extern void hnsw_stretch_set(HnswSearch *search);
-extern void hnsw_stretch_begin(HnswStretch *measured, Relation index, const HnswMeta *meta,
-							   HnswVisit visit, void *visit_arg);
-extern void hnsw_stretch_add(HnswStretch *measured);
+extern void hnsw_stretch_begin(HnswStretch *measured, Relation index, const HnswMeta *meta);
+extern void hnsw_stretch_add(HnswStretch *measured, const HnswCache *cache, uint32 number,
+							 const float *x);
 extern void hnsw_stretch_end(HnswStretch *measured, int64 nrows, HnswMeta *meta);
+extern void hnsw_stretch_again(Relation index, BufferAccessStrategy strategy, double nrows);
 
 /* ---- repair.c ---- */
 

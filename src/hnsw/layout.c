@@ -280,13 +280,14 @@ hnsw_centres_crc(const HnswMeta *meta)
 pg_crc32c
 hnsw_mean_crc(const HnswMeta *meta, const VdistHalf *here)
 {
+	uint32		ef_factor = meta->ef_factor;
 	pg_crc32c	crc;
 
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, &meta->mean_block, sizeof(meta->mean_block));
 	COMP_CRC32C(crc, here, HnswMeanHere(meta));
 	if (meta->version >= HNSW_VERSION_STRETCH)
-		COMP_CRC32C(crc, &meta->ef_factor, sizeof(meta->ef_factor));
+		COMP_CRC32C(crc, &ef_factor, sizeof(ef_factor));
 	FIN_CRC32C(crc);
 	return crc;
 }

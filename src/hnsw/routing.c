@@ -191,9 +191,9 @@ estimate(Trial *trial, int64 position)
 	return distance;
 }
 
-/* Search for the row at a position; false when it has no place among the others. */
+/* The vector of the row at a position, in trial->x; false when it has no place among the others. */
 static bool
-run(Trial *trial, HnswSearch *search, int64 position)
+get_vector(Trial *trial, int64 position)
 {
 	HnswBuild  *build = trial->build;
 	const HnswMeta *meta = &build->meta;
@@ -205,6 +205,15 @@ run(Trial *trial, HnswSearch *search, int64 position)
 	hnsw_decode_code(&build->coding, &build->coding.own, stored->own, trial->x);
 	for (int i = 0; i < meta->dim && meta->ncentres == 0; i++)
 		trial->x[i] += trial->cache->mean[i];
+	return true;
+}
+
+/* Search for it. */
+static bool
+run(Trial *trial, HnswSearch *search, int64 position)
+{
+	if (!get_vector(trial, position))
+		return false;
 	hnsw_search_set(search, trial->cache, trial->x);
 	hnsw_search_run(search);
 	return true;
@@ -391,32 +400,18 @@ sort_routing(Trial *trial, double share)
 	return missed <= share + MISSED_MORE;
 }
 
-/* What a search knows of how near a row is, unless it is the one that is searched for. */
-static void
-visit_other(HnswSearch *search, uint32 number, const HnswRow *row)
-{
-	float		error;
-
-	if (number != *(uint32 *) search->visit_arg)
-		hnsw_search_near(search, hnsw_own_distance(search, row, &error));
-}
-
 /* Measure how far searches are to look. */
 static void
 measure_stretch(Trial *trial, HnswMeta *head)
 {
 	int64		n = trial->build->n;
 	int64		step = Max(n / HNSW_STRETCH_SEARCHES, 1);
-	uint32		number;
 	HnswStretch measured;
 
-	hnsw_stretch_begin(&measured, trial->build->index, &trial->build->meta, visit_other, &number);
+	hnsw_stretch_begin(&measured, trial->build->index, &trial->build->meta);
 	for (int64 p = step / 2; p < n; p += step)
-	{
-		number = row_number(trial, p);
-		if (run(trial, &measured.search, p))
-			hnsw_stretch_add(&measured);
-	}
+		if (get_vector(trial, p))
+			hnsw_stretch_add(&measured, trial->cache, row_number(trial, p), trial->x);
 	hnsw_stretch_end(&measured, n, head);
 }
 

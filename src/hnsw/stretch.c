@@ -1,17 +1,20 @@
 /*
- * stretch.c: how far a search looks. Calls graph.c; called by routing.c, which measures it in a build, and by
- * scan.c.
+ * stretch.c: how far a search looks. Calls the graph core; called by scan.c, by routing.c, which measures it
+ * in a build, and by vacuum.c, where that is no longer what the index is.
  *
  * With a fixed number of rows to expand, an easy query expands many that are far behind what it returns, and a hard
  * one stops among rows nearly as near as its nearest. So a search goes on while rows are within a multiple,
  * the stretch, of the distance of the 16th nearest that it found. How many rows that are depends on the data: a
- * build measures the stretch at which they are ef on the average. It grows by a power of ef as distances do with the number
- * of rows within them: by one over the data's dimension.
+ * build measures the stretch at which they are ef on the average. It grows by a power of ef as distances
+ * do with the number of rows within them: by one over the data's dimension.
  */
 #include "compat.h"
 
 #include <math.h>
 
+#include "access/generic_xlog.h"
+#include "commands/vacuum.h"
+#include "common/hashfn.h"
 #include "utils/memutils.h"
 
 #include "hnsw/hnsw.h"
@@ -29,8 +32,18 @@
 #define LOG_MAX 3.0
 #define STEPS 20
 
-/* Of data without any distances to tell, there is no stretch. */
+/* With fewer rows there is none yet. */
 #define FEWEST_ROWS (MOST_TIMES * WIDE_TIMES * NARROW)
+
+/* Of data whose distances tell nothing there is none. */
+#define NO_STRETCH -1
+
+/* It is measured again when there are 1.41 times as many rows, or as few. */
+#define SCALE_ONE 1024			/* a scale is so many times the binary logarithm of the rows */
+#define SCALE_MORE (SCALE_ONE / 2)
+
+/* On so many pages at most rows to search for are looked for. */
+#define MOST_PAGES (8 * HNSW_STRETCH_SEARCHES)
 
 static int
 least(int ef)
@@ -74,28 +87,46 @@ hnsw_stretch_set(HnswSearch *search)
 
 /* ---- measuring ---- */
 
-/* A search to measure with; its visit is to call hnsw_search_near. */
+/* What a search knows of how near a row is, unless it is the one that is searched for. */
+static void
+visit_other(HnswSearch *search, uint32 number, const HnswRow *row)
+{
+	const HnswStretch *measured = search->visit_arg;
+	float		error;
+
+	if (number != measured->number)
+		hnsw_search_near(search, hnsw_own_distance(search, row, &error));
+}
+
+/* Allocate what measuring needs, in the current memory context. */
 void
-hnsw_stretch_begin(HnswStretch *measured, Relation index, const HnswMeta *meta, HnswVisit visit,
-				   void *visit_arg)
+hnsw_stretch_begin(HnswStretch *measured, Relation index, const HnswMeta *meta)
 {
 	measured->pool = most(NARROW * WIDE_TIMES);
-	hnsw_search_init(&measured->search, index, meta, measured->pool, visit, visit_arg);
+	hnsw_search_init(&measured->search, index, meta, measured->pool, visit_other, measured);
 	measured->search.nearest_size = HNSW_NEAR;
 	measured->n = 0;
 	measured->ratios = palloc_extended(sizeof(VdistHalf) * measured->pool * HNSW_STRETCH_SEARCHES,
 									   MCXT_ALLOC_HUGE);
 }
 
-/* A search was run: remember how far the rows of its pool are, by the last of its nearest. */
+/*
+ * Search for a row of the index, x, prepared, and remember how far the rows of the pool are, by the last of its
+ * nearest.
+ */
 void
-hnsw_stretch_add(HnswStretch *measured)
+hnsw_stretch_add(HnswStretch *measured, const HnswCache *cache, uint32 number, const float *x)
 {
-	const HnswSearch *search = &measured->search;
+	HnswSearch *search = &measured->search;
 	VdistHalf  *ratios = measured->ratios + measured->n * (Size) measured->pool;
 	float		last;
 
-	if (measured->n == HNSW_STRETCH_SEARCHES || search->nnearest < search->nearest_size)
+	if (measured->n == HNSW_STRETCH_SEARCHES)
+		return;
+	measured->number = number;
+	hnsw_search_set(search, cache, x);
+	hnsw_search_run(search);
+	if (search->nnearest < search->nearest_size)
 		return;
 	last = search->nearest[search->nnearest - 1];
 	for (int i = 0; i < measured->pool; i++)
@@ -155,6 +186,13 @@ fit(const HnswStretch *measured, int ef, double *result)
 	return true;
 }
 
+/* How many rows there are, as HnswMeta remembers it. */
+static uint16
+scale_of(double nrows)
+{
+	return rint(log2(Max(nrows, 1)) * SCALE_ONE);
+}
+
 /* What the index's searches are to be like, from what was measured. */
 void
 hnsw_stretch_end(HnswStretch *measured, int64 nrows, HnswMeta *meta)
@@ -163,14 +201,110 @@ hnsw_stretch_end(HnswStretch *measured, int64 nrows, HnswMeta *meta)
 	double		wide;
 
 	meta->stretch = meta->stretch_slope = 0;
-	if (measured->n >= HNSW_STRETCH_SEARCHES / 2 && nrows >= FEWEST_ROWS &&
-		fit(measured, NARROW, &narrow) && fit(measured, NARROW * WIDE_TIMES, &wide) &&
-		wide > narrow)
+	meta->stretch_scale = scale_of(nrows);
+	if (nrows >= FEWEST_ROWS)
 	{
-		meta->stretch = exp(narrow);
-		meta->stretch_slope = (wide - narrow) / log(WIDE_TIMES);
+		meta->stretch = NO_STRETCH;
+		if (measured->n >= HNSW_STRETCH_SEARCHES / 2 &&
+			fit(measured, NARROW, &narrow) && fit(measured, NARROW * WIDE_TIMES, &wide) &&
+			wide > narrow)
+		{
+			meta->stretch = exp(narrow);
+			meta->stretch_slope = (wide - narrow) / log(WIDE_TIMES);
+		}
 	}
 	elog(DEBUG1, "stretch %.4f, power %.4f, of %d searches", meta->stretch, meta->stretch_slope,
 		 measured->n);
 	pfree(measured->ratios);
+}
+
+/* ---- measuring again ---- */
+
+/* The first live row with a place among the others on a page, as a vector, prepared; HNSW_NO_ROW if there is none. */
+static uint32
+first_row(HnswSearch *search, BufferAccessStrategy strategy, BlockNumber block, float *x)
+{
+	const HnswMeta *meta = &search->meta;
+	const HnswCodes *codes = hnsw_codes(search->index, meta);
+	Buffer		buffer = ReadBufferExtended(search->index, MAIN_FORKNUM, block, RBM_NORMAL,
+											strategy);
+	char	   *own = palloc(meta->own_size);
+	uint32		found = HNSW_NO_ROW;
+	bool		graph;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	graph = hnsw_page_is(BufferGetPage(buffer), HNSW_PAGE_GRAPH);
+	UnlockReleaseBuffer(buffer);
+	for (int i = 0; graph && i < meta->rows_per_page && found == HNSW_NO_ROW; i++)
+	{
+		uint32		number = block * meta->rows_per_page + i;
+		const HnswRow *row = hnsw_read(&search->read, search->index, meta, number);
+
+		if (HnswRowStateOf(row) == HNSW_ROW_LIVE && (row->state & HNSW_ROW_UNORDERED) == 0)
+		{
+			memcpy(own, HnswRowOwn(meta, row), meta->own_size);
+			found = number;
+		}
+		hnsw_read_unlock(&search->read);
+	}
+	hnsw_read_end(&search->read);
+	if (found != HNSW_NO_ROW)
+		hnsw_decode_vector(codes, &codes->own, own, x);
+	pfree(own);
+	return found;
+}
+
+static void
+write_stretch(Relation index, const HnswMeta *measured)
+{
+	Buffer		buffer = ReadBuffer(index, HNSW_META_BLOCK);
+	GenericXLogState *xlog = GenericXLogStart(index);
+	HnswMeta   *head;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	head = HnswPageMeta(GenericXLogRegisterBuffer(xlog, buffer, 0));
+	head->stretch = measured->stretch;
+	head->stretch_slope = measured->stretch_slope;
+	head->stretch_scale = measured->stretch_scale;
+	/* what backends remember is of another version now */
+	head->routing_version++;
+	GenericXLogFinish(xlog);
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Measure the stretch of an index where there are about nrows rows by now, if that is another order of size than
+ * when it was measured, as in an index that was made on an empty table. Searches for rows of the index.
+ */
+void
+hnsw_stretch_again(Relation index, BufferAccessStrategy strategy, double nrows)
+{
+	HnswMeta	meta = hnsw_cache(index)->meta;
+	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
+	MemoryContext context;
+	MemoryContext old;
+	HnswStretch measured;
+	float	   *x;
+
+	if (HnswIsFlat(&meta) || meta.version < HNSW_VERSION_STRETCH ||
+		abs(scale_of(nrows) - meta.stretch_scale) <= SCALE_MORE)
+		return;
+	context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw stretch",
+									ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	x = palloc(sizeof(float) * meta.dim);
+	hnsw_stretch_begin(&measured, index, &meta);
+	for (uint32 i = 0; i < MOST_PAGES && measured.n < HNSW_STRETCH_SEARCHES; i++)
+	{
+		uint32		number = first_row(&measured.search, strategy, HNSW_FIRST_BLOCK +
+									   murmurhash32(i) % (nblocks - HNSW_FIRST_BLOCK), x);
+
+		vdist_vacuum_delay_point();
+		if (number != HNSW_NO_ROW)
+			hnsw_stretch_add(&measured, hnsw_cache(index), number, x);
+	}
+	hnsw_stretch_end(&measured, nrows, &meta);
+	write_stretch(index, &meta);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 }

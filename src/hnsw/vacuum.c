@@ -571,5 +571,6 @@ hnsw_vacuum_cleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats->estimated_count = info->estimated_count;
 	}
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
+	hnsw_stretch_again(info->index, info->strategy, stats->num_index_tuples);
 	return stats;
 }

@@ -87,6 +87,37 @@ is($node->safe_psql(
 		WHERE NOT (found.n = 100 AND found.ordered)}),
 	'', 'what comes behind the first search is in order, too');
 
+# Rows that fill all directions come and go: VACUUM measures anew how far to look among those that are left.
+my $alone = mean(looked(40, $near));
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE kept AS TABLE item;
+	INSERT INTO item (embedding)
+	  SELECT ARRAY(SELECT random() * 0.5 + i * 0 FROM generate_series(1, 16) j)::vector
+	  FROM generate_series(1, 6000) i;
+	REINDEX INDEX item_index});
+my $mixed = mean(looked(40, $near));
+cmp_ok($mixed, '<', 0.85 * $alone, 'among rows of another kind');
+$node->safe_psql('postgres', 'DELETE FROM item WHERE embedding NOT IN (SELECT embedding FROM kept); VACUUM item');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM item'), 6000, 'half of the rows deleted');
+cmp_ok(abs(mean(looked(40, $near)) - $alone), '<', 0.15 * $alone, 'as without the others');
+
+# The same in an index that has grown, whose graph was made with its first rows.
+$node->safe_psql(
+	'postgres', q{
+	TRUNCATE item;
+	INSERT INTO item (embedding) SELECT embedding FROM kept LIMIT 3000;
+	INSERT INTO item (embedding)
+	  SELECT ARRAY(SELECT random() * 0.5 + i * 0 FROM generate_series(1, 16) j)::vector
+	  FROM generate_series(1, 6000) i});
+my $grown = mean(looked(40, $near));
+$node->safe_psql('postgres', 'VACUUM item');
+my $measured = mean(looked(40, $near));
+cmp_ok($measured, '<', 0.9 * $grown, 'VACUUM of a grown table');
+$node->safe_psql('postgres', 'VACUUM item');
+is(mean(looked(40, $near)), $measured, 'and no other one while it stays so large');
+$node->safe_psql('postgres', 'TRUNCATE item; INSERT INTO item (embedding) SELECT embedding FROM kept; REINDEX INDEX item_index');
+
 # an index without a stretch, as older formats are, and one that a disk has spoilt
 my $path = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('item_index')");
 foreach ([ 'none', 0, 0 ], [ 'not a number', 'nan', 'nan' ], [ 'infinite', 'inf', 'inf' ], [ 'negative', -1, -1 ])
