@@ -27,6 +27,17 @@
 #define FIRST_QUERIES 64
 #define HOPELESS 0.75
 
+/*
+ * Where the sample is all there is, or the beginning of a table that grows, many more rows may come, among which the
+ * nearest must still be told apart: in crowds of which the sample has ten rows each any code finds the crowd. In a table
+ * of ten times as many rows the 40 nearest are 4 of these. About centres, which suit the few rows that they
+ * are made of better than others, more is asked for.
+ */
+#define NEAREST 2
+#define NEAR_POOL 4
+#define ENOUGH_NEAR 0.9
+#define ENOUGH_NEAR_CENTRES 0.95
+
 /* Codes of 1 bit, of all components or of some, are not to be taken when it is close: 2 bits cost little. */
 #define ENOUGH_RECALL_1 0.95
 
@@ -69,6 +80,7 @@ typedef struct Tried
 	int			ncentres;
 	float		range;
 	bool		all;			/* by all queries, not by the first ones */
+	double		near;			/* the share of the NEAREST rows among NEAR_POOL by estimate */
 	double		found[FACTORS]; /* the share of the nearest rows in the pool, in one of 2 and of 4
 								 * times the size */
 } Tried;
@@ -82,8 +94,10 @@ typedef struct Trial
 	int			k;				/* that many */
 	int			nqueries;
 	int		   *queries;
-	int		   *nearest;		/* POOL * k for each query; -1 ends fewer */
+	int		   *nearest;		/* POOL * k for each query, the NEAREST first; -1 ends fewer */
 	bool		scattered;		/* see SCATTERED */
+	bool		grows;			/* see NEAREST */
+	bool		by_near;		/* is it what counts? */
 	int			ntried;			/* nothing is tried twice */
 	Tried		tried[MOST_TRIED];
 } Trial;
@@ -163,6 +177,15 @@ note_nearest(Exact *exact, int query, float *distance)
 			nearest[found++] = j;
 	if (found < most)
 		nearest[found] = -1;
+	for (int i = 0; i < Min(NEAREST, found); i++)
+		for (int j = i + 1; j < found; j++)
+			if (distance[nearest[j]] < distance[nearest[i]])
+			{
+				int			swap = nearest[i];
+
+				nearest[i] = nearest[j];
+				nearest[j] = swap;
+			}
 }
 
 /* In a thread: exact distances of up to TOGETHER queries. */
@@ -207,6 +230,7 @@ begin_trial(Trial *trial, const HnswVectors *sample)
 
 	trial->sample = sample;
 	trial->ntried = 0;
+	trial->grows = trial->by_near = sample->rows <= n || isinf(sample->rows);
 	trial->k = Max(LEAST_K, Min(HNSW_TRIAL_K, rint(HNSW_TRIAL_K * n / Max(sample->rows, n))));
 	trial->nqueries = Min(n, TRIAL_QUERIES);
 	trial->queries = palloc(sizeof(int) * trial->nqueries);
@@ -256,12 +280,31 @@ typedef struct Attempt
 	float	   *scratch;		/* HNSW_SCRATCH(dim) */
 
 	int			first;			/* of the queries that are under way */
-	double		found[TRIAL_QUERIES][FACTORS];
+	double		found[TRIAL_QUERIES][FACTORS + 1];	/* the last is Tried.near */
 } Attempt;
 
 /*
+ * The share of k rows, of those that are given, that are among `pool` nearest by estimate. Of rows with equal
+ * estimates, which codes cannot tell apart, it is chance which are.
+ */
+static double
+share_among(const Attempt *attempt, const int *nearest, int nnearest, int k, int pool,
+			const float *smallest, const float *estimate)
+{
+	float		bound = smallest[pool - 1];
+	int			found = 0;
+	int			among = 0;
+
+	for (int i = 0; i < nnearest && nearest[i] >= 0; i++)
+		found += estimate[attempt->place[nearest[i]]] <= bound;
+	for (int i = 0; i < attempt->trial->sample->n; i++)
+		among += estimate[i] <= bound;
+	return (double) Min(found, k) / k * pool / Max(among, pool);
+}
+
+/*
  * The shares of the nearest rows that are among POOL times as many nearest by estimate, and among 2 and 4 times
- * those. Of rows with equal estimates, which codes cannot tell apart, it is chance which are.
+ * those; and Tried.near.
  */
 static void
 shares_found(const Attempt *attempt, int query, const float *estimate, double *share)
@@ -274,18 +317,9 @@ shares_found(const Attempt *attempt, int query, const float *estimate, double *s
 
 	k_smallest(n, Min(nnearest << (FACTORS - 1), n), estimate, smallest);
 	for (int f = 0; f < FACTORS; f++)
-	{
-		int			pool = Min(nnearest << f, n);
-		float		bound = smallest[pool - 1];
-		int			found = 0;
-		int			among = 0;
-
-		for (int i = 0; i < nnearest && nearest[i] >= 0; i++)
-			found += estimate[attempt->place[nearest[i]]] <= bound;
-		for (int i = 0; i < n; i++)
-			among += estimate[i] <= bound;
-		share[f] = (double) Min(found, trial->k) / trial->k * pool / Max(among, pool);
-	}
+		share[f] = share_among(attempt, nearest, nnearest, trial->k, Min(nnearest << f, n), smallest,
+							   estimate);
+	share[FACTORS] = share_among(attempt, nearest, NEAREST, NEAREST, NEAR_POOL, smallest, estimate);
 }
 
 /* In a thread. */
@@ -414,8 +448,11 @@ try_codes(const Trial *trial, const HnswCodes *codes, bool all)
 		CHECK_FOR_INTERRUPTS();
 		vdist_team_run(threads, end - begin, 4, ask, &attempt);
 		for (int i = begin; i < end; i++)
+		{
 			for (int f = 0; f < FACTORS; f++)
 				tried.found[f] += attempt.found[i][f];
+			tried.near += attempt.found[i][FACTORS];
+		}
 		attempt.first = end;
 		if (!all && trial->nqueries == TRIAL_QUERIES && begin == 0 &&
 			tried.found[0] < HOPELESS * end)
@@ -424,6 +461,7 @@ try_codes(const Trial *trial, const HnswCodes *codes, bool all)
 	tried.all = attempt.first == trial->nqueries;
 	for (int f = 0; f < FACTORS; f++)
 		tried.found[f] /= attempt.first;
+	tried.near /= attempt.first;
 	for (int i = 0; i < threads; i++)
 		pfree(attempt.queries[i]);
 	pfree(attempt.queries);
@@ -460,18 +498,22 @@ try_more(Trial *trial, const HnswSample *result, int bits, int ncentres, bool al
 	tried.bits = bits;
 	tried.ncentres = ncentres;
 	tried.range = result->range;
-	elog(DEBUG1, "codes of %d bits about %d centres find %.3f of the nearest %d among %d times as many, %.3f and %.3f among more",
-		 bits, Max(ncentres, 1), tried.found[0], trial->k, POOL, tried.found[1], tried.found[2]);
+	elog(DEBUG1, "codes of %d bits about %d centres find %.3f of the nearest %d among %d times as many, %.3f and %.3f among more, %.3f near",
+		 bits, Max(ncentres, 1), tried.found[0], trial->k, POOL, tried.found[1], tried.found[2], tried.near);
 	if (trial->ntried < MOST_TRIED)
 		trial->tried[trial->ntried++] = tried;
 	return tried;
 }
 
-/* The share of the nearest rows that they find. */
+/* The share of the nearest rows that they find; of those nearest of all where these are too few. */
 static double
 try_bits(Trial *trial, const HnswSample *result, int bits, int ncentres)
 {
-	return try_more(trial, result, bits, ncentres, false).found[0];
+	Tried		tried = try_more(trial, result, bits, ncentres, false);
+
+	if (!trial->by_near || tried.near >= (ncentres > 0 ? ENOUGH_NEAR_CENTRES : ENOUGH_NEAR))
+		return tried.found[0];
+	return Min(tried.found[0], tried.near);
 }
 
 /*
@@ -559,7 +601,7 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 	int			most = Min(Min(HNSW_MAX_CENTRES, CENTRE_BYTES / (int) sizeof(float) / dim),
 						   sample->n / ROWS_PER_CENTRE);
 	bool		many = dim <= MANY_CENTRES_DIMS;
-	double		best = many ? 0 : about_mean;
+	double		best;
 	int			best_k = 0;
 	HnswSeeds	seeds = {0};
 	Size		size = sizeof(float) * HNSW_CENTRE_FLOATS(dim);
@@ -568,7 +610,18 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 
 	if (hnsw_is_large(dim))
 		most = Min(most, sample->rows / TABLE_ROWS_PER_CENTRE);
-	about_mean = best;
+
+	/*
+	 * where a table needs centres as it is, those are taken that suit it as it is, unless it is
+	 * known to grow
+	 */
+	if (!isinf(sample->rows) &&
+		try_more(trial, result, bits, 0, false).found[0] < ENOUGH_RECALL_MEAN)
+	{
+		trial->by_near = false;
+		about_mean = try_bits(trial, result, bits, 0);
+	}
+	best = about_mean = many ? 0 : about_mean;
 	if (about_mean >= (dim <= LONG_CODE_DIMS ? ENOUGH_RECALL_LONG : ENOUGH_RECALL_MEAN) ||
 		most < FEWEST_CENTRES)
 		return;
@@ -594,6 +647,7 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 			break;
 	}
 	result->centres = NULL;
+	trial->by_near = trial->grows;
 	if (1 - best > (1 - about_mean) * WORTH_CENTRES)
 		return;
 
@@ -617,6 +671,10 @@ choose_factor(Trial *trial, HnswSample *result)
 	Tried		tried = try_more(trial, result, result->bits, result->ncentres, true);
 
 	result->found = tried.found[0];
+
+	/* of a table that grows, a pool is that of twice as many */
+	if (isinf(trial->sample->rows) && tried.near < ENOUGH_NEAR)
+		return tried.found[0] < ENOUGH_RECALL && tried.found[1] >= ENOUGH_RECALL ? 4 : 2;
 	for (int f = 0; f < FACTORS; f++)
 		if (tried.found[f] >= ENOUGH_RECALL)
 			return 1 << f;

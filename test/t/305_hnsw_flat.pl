@@ -133,4 +133,26 @@ $primary->start;
 $primary->safe_psql('postgres', fill(1, 3000, 'gone'));
 is(problems($primary, 'gone_index'), '', 'unlogged, after a crash');
 
+# crowds that overlap: the first rows are ten of each, which any code tells apart, but not the sixty that there are in the end
+$primary->safe_psql('postgres', q{
+	SELECT setseed(0.5);
+	CREATE TEMP TABLE middle AS SELECT c, array_agg(random() + random() + random() - 1.5)::real[]::vector AS m
+	  FROM generate_series(0, 199) c, generate_series(1, 96) GROUP BY c;
+	CREATE TABLE crowds_all AS SELECT i AS id, m + v AS v
+	  FROM (SELECT i, array_agg(0.7 * (random() + random() + random() - 1.5))::real[]::vector AS v
+	    FROM generate_series(1, 12100) i, generate_series(1, 96) GROUP BY i) x JOIN middle ON c = i % 200});
+foreach my $first (0, 3000)
+{
+	$primary->safe_psql('postgres', qq{
+		CREATE TABLE crowds (id int, v vector(96));
+		INSERT INTO crowds SELECT * FROM crowds_all WHERE id <= $first ORDER BY id;
+		CREATE INDEX crowds_index ON crowds USING vdist_hnsw (v vector_l2_ops);
+		INSERT INTO crowds SELECT * FROM crowds_all WHERE id BETWEEN $first + 1 AND 12000 ORDER BY id});
+	cmp_ok($primary->safe_psql('postgres', q{
+		SET jit = off;
+		SELECT vdist.recall('crowds_index', (SELECT array_agg(v) FROM crowds_all WHERE id > 12000), 10)}),
+		'>=', 0.95, "an index made on $first rows finds those that come later");
+	$primary->safe_psql('postgres', 'DROP TABLE crowds');
+}
+
 done_testing();

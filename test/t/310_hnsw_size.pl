@@ -179,7 +179,7 @@ my @far = (
 	[ 'plain', 2500, 64, 1, 30000, "WITH (quantization = '8')", 1, 'centres', '1' ],
 	[ 'crowds', 3000, 12, 20, 30000, '', 2, 'centres > 1', 't' ],
 	[ 'short', 3300, 700, 1, 3000, '', 3, 'code_dims < 700', 't' ],
-	[ 'here', 3000, 100, 1, 0, '', 4, 'centres', '1' ]);
+	[ 'here', 3000, 100, 1, 0, "WITH (quantization = '4')", 4, 'centres', '1' ]);
 foreach (@far)
 {
 	my ($name, $rows, $dim, $crowds, $off, $options, $version, $what, $is) = @$_;
