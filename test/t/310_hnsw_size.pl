@@ -127,6 +127,7 @@ foreach (
 	$name = "bar_$name";
 	$node->safe_psql(
 		'postgres', qq{
+		SELECT setseed(0.5);
 		CREATE TABLE $name (embedding vector($dim));
 		INSERT INTO $name SELECT * FROM $from;
 		CREATE INDEX ${name}_index ON $name USING vdist_hnsw (embedding $class)});
