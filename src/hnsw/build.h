@@ -60,6 +60,7 @@ typedef struct HnswVectors
 	double		rows;			/* in the table, roughly */
 	const float *x;				/* n * dim */
 	int			threads;		/* that may look at them */
+	bool		taxicab;		/* it is L1 that says which are near, whatever codes are made of */
 } HnswVectors;
 
 /* The k-th smallest of n floats, k at most HNSW_TRIAL_K and at most n. */

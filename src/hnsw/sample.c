@@ -245,38 +245,58 @@ decide(Sample *sample, HnswSample *result)
 	vectors.rows = sample->rows;
 	vectors.x = sample->vectors;
 	vectors.threads = sample->threads;
+	vectors.taxicab = sample->source->metric == VDIST_METRIC_L1;
 	hnsw_try_codes(&vectors, sample->source->projected, result);
 }
 
-/*
- * The same, of L1's codes or, where those are too rough, of square roots' if they find more: they are rotated, and do with fewer
- * bits.
- */
+/* Make of the vectors, prepared for L1 or as roots, what the next metric for codes of L1 takes. */
 static void
-decide_metric(Sample *sample, HnswSample *result)
+prepare_next(Sample *sample, VdistMetric metric)
 {
-	HnswSample	given = *result;
-	HnswSample	l1;
-	Size		size = sizeof(float) * sample->dim;
-	float	   *mean = palloc(size);
-
-	decide(sample, result);
-	if (sample->metric != VDIST_METRIC_L1 || given.bits != 0 || result->ef_factor == 1)
-		return;
-	l1 = *result;
-	memcpy(mean, l1.mean, size);
-	*result = given;
 	for (int i = 0; i < sample->n; i++)
 	{
 		float	   *x = sample->vectors + i * (Size) sample->dim;
 
-		vdist_metric_prepare(VDIST_METRIC_ROOTS, sample->dim, x, x);
+		for (int j = 0; j < sample->dim && sample->metric == VDIST_METRIC_ROOTS; j++)
+			x[j] *= fabsf(x[j]);
+		vdist_metric_prepare(metric, sample->dim, x, x);
 	}
-	result->metric = sample->metric = VDIST_METRIC_ROOTS;
+	sample->metric = metric;
+}
+
+/*
+ * The same, of L1's codes or, where those are too rough, of square roots' or the vectors' own by L2, if they find more: these are
+ * rotated, and do with fewer bits.
+ */
+static void
+decide_metric(Sample *sample, HnswSample *result)
+{
+	static const VdistMetric others[] = {VDIST_METRIC_ROOTS, VDIST_METRIC_L2};
+	HnswSample	given = *result;
+	HnswSample	best;
+	Size		size = sizeof(float) * sample->dim;
+	float	   *mean = palloc(size);
+	int			next = sample->metric == VDIST_METRIC_ROOTS ? 1 : 0;
+
 	decide(sample, result);
-	if (result->found > l1.found)
+	if (sample->source->metric != VDIST_METRIC_L1 || sample->source->projected || given.bits != 0)
 		return;
-	*result = l1;
+	best = *result;
+	memcpy(mean, result->mean, size);
+	for (; next < (int) lengthof(others) && result->ef_factor > 1; next++)
+	{
+		prepare_next(sample, others[next]);
+		*result = given;
+		result->metric = sample->metric;
+		decide(sample, result);
+		elog(DEBUG1, "codes for the taxicab by metric %d find %.3f, others %.3f", sample->metric,
+			 result->found, best.found);
+		if (result->found <= best.found)
+			continue;
+		best = *result;
+		memcpy(mean, result->mean, size);
+	}
+	*result = best;
 	memcpy(result->mean, mean, size);
 	memcpy(result->centre, mean, size);
 }

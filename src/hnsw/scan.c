@@ -125,12 +125,13 @@ hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 		float		estimate = hnsw_own_distance(&so->search, row, &error);
 
 		hnsw_search_near(&so->search, estimate);
-		if (so->metric.code_metric == VDIST_METRIC_ROOTS)
+		if (vdist_index_decodes(&so->metric))
 		{
 			float		lost = hnsw_own_vector(&so->search, row, so->search.scratch);
 
-			vdist_index_roots_bounds(&so->metric, so->search.x, so->search.scratch, lost, &lower,
-									 &upper);
+			so->taxicab += vdist_index_taxicab_bounds(&so->metric, so->search.x, so->search.scratch,
+													  lost, &lower, &upper);
+			so->straight += sqrt(Max(estimate, 0));
 		}
 		else
 			vdist_index_bounds(&so->metric, estimate, error, &lower, &upper);
@@ -306,6 +307,7 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	so->late_size = 0;
 	so->nreturned = 0;
 	so->nlate = 0;
+	so->taxicab = so->straight = 0;
 	so->last = -get_float8_infinity();
 	if (keys && scan->numberOfKeys > 0)
 		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));

@@ -82,6 +82,9 @@ typedef struct HnswScan
 	HnswResult *late;
 	int64		nlate;
 	int64		late_size;
+	double		taxicab;		/* sum of the hits' distances by it, where codes are by another
+								 * metric */
+	double		straight;		/* and by codes, their root */
 	Tuplesortstate *sort;
 	TupleTableSlot *sort_slot;
 } HnswScan;

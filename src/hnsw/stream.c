@@ -6,6 +6,8 @@
  */
 #include "compat.h"
 
+#include <math.h>
+
 #include "access/relscan.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
@@ -230,6 +232,10 @@ hnsw_stream_passed(HnswScan *so, double distance)
 	if (so->nfrontier == 0)
 		return true;
 	nearest = vdist_index_estimate(&so->metric, hnsw_key_distance(so->frontier[0]));
+
+	/* by the taxicab, if codes are by L2: as far as rows so far that were as far by L2 */
+	if (vdist_index_decodes(&so->metric) && so->metric.code_metric == VDIST_METRIC_L2)
+		nearest = so->straight > 0 ? sqrt(Max(nearest, 0)) * so->taxicab / so->straight : 0;
 	return distance <= nearest &&
 		so->nhits >= so->nreturned + Max(so->ef, HNSW_STREAM_AHEAD * so->nreturned);
 }

@@ -223,7 +223,7 @@ static void
 begin_trial(Trial *trial, const HnswVectors *sample)
 {
 	bool		roots = sample->metric == VDIST_METRIC_ROOTS;
-	Exact		exact = {trial, roots ? VDIST_QUANT_L1 : vdist_metric_quant(sample->metric)};
+	Exact		exact = {trial, sample->taxicab ? VDIST_QUANT_L1 : vdist_metric_quant(sample->metric)};
 	int			n = sample->n;
 	uint64		random = 1;
 	int			nfar = 0;

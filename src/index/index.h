@@ -74,12 +74,16 @@ extern double vdist_index_estimate(const VdistIndexMetric *metric, double estima
 extern void vdist_index_bounds(const VdistIndexMetric *metric, double estimate, double error,
 							   double *lower, double *upper);
 
+/* Is the metric L1 and codes, of roots or by L2, tell of it when they are decoded alone? */
+extern bool vdist_index_decodes(const VdistIndexMetric *metric);
+
 /*
- * Bounds of the taxicab distance, from the signed roots of the query and those that a code of a row keeps of it, of
- * which each component lost so much (standard deviation).
+ * Bounds of the taxicab distance then, from the prepared query and what a code of a row keeps of it, of which each component
+ * lost so much (standard deviation). Returns an estimate.
  */
-extern void vdist_index_roots_bounds(const VdistIndexMetric *metric, const float *query,
-									 const float *row, float lost, double *lower, double *upper);
+extern double vdist_index_taxicab_bounds(const VdistIndexMetric *metric, const float *query,
+										 const float *row, float lost, double *lower,
+										 double *upper);
 
 /*
  * Which estimate guides a search under this metric. For the cosine it is the squared distance of unit

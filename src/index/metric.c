@@ -39,8 +39,8 @@
  */
 #define ROUNDING (8 * FLT_EPSILON)
 
-/* A share of a distance that floats round off when it is computed from roots. */
-#define ROOTS_ROUNDING 1e-5f
+/* A share of a distance that floats round off when it is computed from codes. */
+#define TAXICAB_ROUNDING 1e-5f
 
 #define DEFINE_SUPPORT(name, type, metric) \
 PG_FUNCTION_INFO_V1(name); \
@@ -268,24 +268,34 @@ vdist_index_bounds(const VdistIndexMetric *metric, double estimate, double error
 		*upper = vdist_index_estimate(metric, estimate + error);
 }
 
-void
-vdist_index_roots_bounds(const VdistIndexMetric *metric, const float *query, const float *row,
-						 float lost, double *lower, double *upper)
+bool
+vdist_index_decodes(const VdistIndexMetric *metric)
+{
+	return metric->metric == VDIST_METRIC_L1 && metric->code_metric != VDIST_METRIC_L1 &&
+		!metric->projected;
+}
+
+double
+vdist_index_taxicab_bounds(const VdistIndexMetric *metric, const float *query, const float *row,
+						   float lost, double *lower, double *upper)
 {
 	float		error;
 	float		unseen;
-	double		distance = vdist_quant_taxicab(metric->code_dim, query, row, lost, &error, &unseen);
+	double		distance = vdist_quant_taxicab(metric->code_dim,
+											   metric->code_metric == VDIST_METRIC_ROOTS, query,
+											   row, lost, &error, &unseen);
 
 	*lower = -get_float8_infinity();
 	*upper = get_float8_infinity();
 	if (!(distance < MAX_ESTIMATE))
-		return;
+		return distance;
 
 	/* floats round sums, and roots */
-	error = BOUND_SIGMAS * error + ROOTS_ROUNDING * distance;
+	error = BOUND_SIGMAS * error + TAXICAB_ROUNDING * distance;
 	*lower = distance - unseen - error;
 	if (metric->dim >= MIN_DIM_FOR_BOUNDS)
 		*upper = distance + error;
+	return distance;
 }
 
 VdistQuantMetric

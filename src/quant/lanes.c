@@ -123,9 +123,9 @@ levels(int dim, const float *x, float factor, int bits, float *z)
 	}
 }
 
-/* See variants.h. A component of the row's is wrong by 2 |r| lost + lost^2. */
+/* See variants.h. A component of the row's is wrong by lost, or, squared, by 2 |r| lost + lost^2. */
 static inline __attribute__((always_inline)) void
-taxicab(int dim, const float *query, const float *row, float lost, float *sums)
+taxicab(int dim, bool roots, const float *query, const float *row, float lost, float *sums)
 {
 	Block		sum = {0};
 	Block		variance = {0};
@@ -135,7 +135,6 @@ taxicab(int dim, const float *query, const float *row, float lost, float *sums)
 
 	for (int i = 0; i < dim; i += LANES)
 	{
-		Block		length;
 		Block		d;
 		Block		width;
 
@@ -147,14 +146,26 @@ taxicab(int dim, const float *query, const float *row, float lost, float *sums)
 		else
 			for (int j = 0; j < LANES; j++)
 			{
-				/* no difference, and nearly no width: lost^2 */
+				/* no difference, and little width */
 				q[j] = i + j < dim ? query[i + j] : 0.0f;
 				r[j] = i + j < dim ? row[i + j] : 0.0f;
 			}
-		length = (Block) ((IntBlock) r & INT32_MAX);
-		d = length * r - (Block) ((IntBlock) q & INT32_MAX) * q;
+		if (roots)
+		{
+			Block		length = (Block) ((IntBlock) r & INT32_MAX);
+
+			d = length * r - (Block) ((IntBlock) q & INT32_MAX) * q;
+			width = (length * 2.0f + lost) * lost;
+		}
+		else
+		{
+			d = r - q;
+			width = (Block)
+			{
+				0
+			} +lost;
+		}
 		d = (Block) ((IntBlock) d & INT32_MAX);
-		width = (length * 2.0f + lost) * lost;
 		sum += d;
 		variance += width * width;
 		d = width * 2.0f - d;
@@ -193,9 +204,10 @@ taxicab(int dim, const float *query, const float *row, float lost, float *sums)
 		levels(dim, x, factor, bits, z); \
 	} \
 	attributes static void \
-	taxicab_##name(int dim, const float *query, const float *row, float lost, float *sums) \
+	taxicab_##name(int dim, bool roots, const float *query, const float *row, float lost, \
+				   float *sums) \
 	{ \
-		taxicab(dim, query, row, lost, sums); \
+		taxicab(dim, roots, query, row, lost, sums); \
 	} \
 	const VdistQuantPasses vdist_quant_passes_##name = { \
 		subtract_##name, peak_##name, round_to_bytes_##name, levels_##name, taxicab_##name \

@@ -143,12 +143,12 @@ extern float vdist_quant_error(const VdistQuantQuery *query, const void *code, f
 extern float vdist_quant_lost(const VdistQuantQuery *query, const void *code);
 
 /*
- * The taxicab distance of two vectors from their signed roots (dim floats), of which each component of the row's is wrong by
+ * The taxicab distance of two vectors, or of those whose signed roots they are (dim floats); each component of the row's is wrong by
  * `lost` (standard deviation). *error is its standard deviation, *unseen what it may be too large by because
  * components of both are nearly equal: their difference is not seen as small as it is.
  */
-extern float vdist_quant_taxicab(int dim, const float *query, const float *row, float lost,
-								 float *error, float *unseen);
+extern float vdist_quant_taxicab(int dim, bool roots, const float *query, const float *row,
+								 float lost, float *error, float *unseen);
 
 /* estimate.c */
 

@@ -190,12 +190,12 @@ vdist_quant_lost(const VdistQuantQuery *query, const void *code)
 }
 
 float
-vdist_quant_taxicab(int dim, const float *query, const float *row, float lost, float *error,
-					float *unseen)
+vdist_quant_taxicab(int dim, bool roots, const float *query, const float *row, float lost,
+					float *error, float *unseen)
 {
 	float		sums[3];
 
-	vdist_quant_variant->passes->taxicab(dim, query, row, lost, sums);
+	vdist_quant_variant->passes->taxicab(dim, roots, query, row, lost, sums);
 	*error = sqrtf(sums[1]);
 	*unseen = sums[2];
 	return sums[0];

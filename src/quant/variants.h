@@ -39,7 +39,8 @@ typedef struct VdistQuantPasses
 	void		(*levels) (int dim, const float *x, float factor, int bits, float *z);
 
 	/* see vdist_quant_taxicab: three sums, of distances, squared widths and what is unseen */
-	void		(*taxicab) (int dim, const float *query, const float *row, float lost, float *sums);
+	void		(*taxicab) (int dim, bool roots, const float *query, const float *row, float lost,
+							float *sums);
 } VdistQuantPasses;
 
 typedef struct VdistQuantVariant

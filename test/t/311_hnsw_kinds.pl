@@ -127,4 +127,24 @@ my $explain = "SET enable_seqscan = off; EXPLAIN (ANALYZE, BUFFERS, COSTS off, T
   SELECT 1 FROM wide ORDER BY embedding <+> (SELECT embedding FROM wide_query LIMIT 1) LIMIT 10";
 my ($buffers) = $node->safe_psql('postgres', "$explain; $explain") =~ /.*Buffers: shared hit=(\d+)/;
 cmp_ok($buffers, '<', 130, 'and few of those that were found are read from the table');
+
+# In crowds codes by L2, which are rotated, find more than L1's own of as many bits (.88 of the nearest instead of .74) or of roots.
+load('near', 6000, 100, crowds(20, 128, 0.02));
+build('near', 'vector_l1_ops');
+is(info('near_index', 'ef_factor'), 1, 'crowds by the taxicab distance: codes are good enough');
+cmp_ok(recall('near'), '>=', 0.9, 'crowds by the taxicab distance: recall of a build');
+is( $node->safe_psql(
+		'postgres', q{
+	SET enable_seqscan = off;
+	SELECT count(*), count(DISTINCT id), bool_and(d >= before) FROM
+	  (SELECT id, d, lag(d, 1, 0) OVER () AS before FROM
+	    (SELECT ctid AS id, embedding <+> (SELECT embedding FROM near_query LIMIT 1) AS d FROM near
+	     ORDER BY embedding <+> (SELECT embedding FROM near_query LIMIT 1) LIMIT 250) near) rows}),
+	'250|250|t', 'and more rows come in order than a search looks at');
+is( $node->safe_psql(
+		'postgres', q{
+	SET enable_seqscan = off;
+	SELECT count(*), count(DISTINCT id) FROM
+	  (SELECT ctid AS id FROM near ORDER BY embedding <+> (SELECT embedding FROM near_query LIMIT 1) OFFSET 0) rows}),
+	'6000|6000', 'and all of them, once each');
 done_testing();
