@@ -187,7 +187,45 @@ prepare(long rows, int dim)
 		inner = 6;
 		extra = normals((size_t) dim * (inner + 1));
 	}
-	else if (!is("cloud") && !is("few_axes"))
+	else if (is("topics"))
+	{
+		/*
+		 * like embeddings: topics within fields, variances that fall as 1/j, all on one side of
+		 * zero
+		 */
+		Crowds		fields = make_crowds(30, dim, 1);
+
+		crowds = make_crowds(600, dim, 1);
+		make_uneven(&crowds, 0.3);
+		extra = malloc(sizeof(double) * (size_t) dim);
+		for (int j = 0; j < dim; j++)
+			extra[j] = pow(1 + j, -0.5);
+		for (int i = 0; i < crowds.n; i++)
+			for (int j = 0; j < dim; j++)
+				crowds.middles[(size_t) i * dim + j] = 0.5 + fields.middles[(size_t) (i % 30) * dim + j] +
+					0.7 * crowds.middles[(size_t) i * dim + j];
+	}
+	else if (is("windows"))
+	{
+		/* of a series that wanders and swings: each row begins a step after the one before */
+		extra = malloc(sizeof(double) * (size_t) (rows + dim));
+		for (long i = 0; i < rows + dim; i++)
+			extra[i] = (i > 0 ? 0.999 * (extra[i - 1] - 2 * sin(0.05 * (i - 1))) : 0) +
+				0.1 * normal() + 2 * sin(0.05 * i);
+	}
+	else if (is("copies"))
+		crowds = make_crowds((int) (rows / 5), dim, 0.0001);
+	else if (is("tiny"))
+		crowds = make_crowds(200, dim, 0.7);
+	else if (is("scales"))
+		crowds = make_crowds(200, dim, 0.7);
+	else if (is("levels") || is("sparse"))
+	{
+		extra = malloc(sizeof(double) * 100 * (size_t) dim);
+		for (int i = 0; i < 100 * dim; i++)
+			extra[i] = is("levels") ? 4 * uniform() : pow(uniform(), 12);
+	}
+	else if (!is("cloud") && !is("few_axes") && !is("ball"))
 	{
 		fprintf(stderr, "no kind \"%s\"\n", kind);
 		exit(2);
@@ -235,6 +273,64 @@ make_row(long i, long rows, int dim, int query, float *x)
 			sum += x[j] = (float) (uniform() < 0.3 ? p[j] * exp(normal()) : 0);
 		for (int j = 0; j < dim && sum > 0; j++)
 			x[j] = (float) (x[j] / sum);
+	}
+	else if (is("topics"))
+	{
+		int			i = choose(&crowds);
+
+		crowd_row(&crowds, i, dim, x);
+		for (int j = 0; j < dim; j++)
+			x[j] *= (float) extra[j];
+	}
+	else if (is("windows"))
+	{
+		long		at = query ? (long) (uniform() * (rows - 1)) : i;
+
+		for (int j = 0; j < dim; j++)
+			x[j] = (float) (extra[at + j] + (query ? 0.05 * normal() : 0));
+	}
+	else if (is("scales"))
+	{
+		/* one component in eight is a thousand times as large */
+		crowd_row(&crowds, choose(&crowds), dim, x);
+		for (int j = 0; j < dim; j += 8)
+			x[j] *= 1000;
+	}
+	else if (is("tiny"))
+	{
+		crowd_row(&crowds, choose(&crowds), dim, x);
+		for (int j = 0; j < dim; j++)
+			x[j] *= 1e-15f;
+	}
+	else if (is("levels"))
+	{
+		/* whole numbers from 0 to 4, so many distances are equal */
+		const double *p = extra + (size_t) (int) (uniform() * 100) * dim;
+
+		for (int j = 0; j < dim; j++)
+			x[j] = (float) floor(fmin(fmax(p[j] + normal(), 0), 4.9));
+	}
+	else if (is("sparse"))
+	{
+		/* a few words of the topic's, by their weight */
+		const double *p = extra + (size_t) (int) (uniform() * 100) * dim;
+
+		for (int j = 0; j < dim; j++)
+			x[j] = uniform() < p[j] ? (float) -log(uniform() + 1e-9) : 0.0f;
+	}
+	else if (is("ball"))
+	{
+		/* lengths evenly up to 1, any direction */
+		double		sum = 0;
+		double		length = uniform();
+
+		for (int j = 0; j < dim; j++)
+		{
+			x[j] = (float) normal();
+			sum += x[j] * x[j];
+		}
+		for (int j = 0; j < dim; j++)
+			x[j] = (float) (x[j] * length / sqrt(sum));
 	}
 	else if (is("rare"))
 		crowd_row(&crowds, query ? (int) (i % 2) : choose(&crowds), dim, x);
