@@ -69,7 +69,13 @@ sub next_pass
 {
 	my $other = hold('hold_page', $places[1]);
 	release($hold);
-	stays($vacuum, 'LWLock BufferContent') or die 'VACUUM does not come to ' . $places[1];
+	# behind its passes it may have been there by chance, to measure the stretch
+	stays($vacuum, 'LWLock BufferContent|') or die 'VACUUM does not come to ' . $places[1];
+	if (place($vacuum) eq '')
+	{
+		$hold = $other;
+		return 0;
+	}
 	$hold = hold('hold_page', $places[0]);
 	release($other);
 	return stays($vacuum, 'LWLock BufferContent|');
