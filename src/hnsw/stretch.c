@@ -286,6 +286,8 @@ hnsw_stretch_again(Relation index, BufferAccessStrategy strategy, double nrows)
 	HnswStretch measured;
 	float	   *x;
 
+	/* heap rows: those of equal vectors are one here, and a partial index has not all */
+	nrows = Min(nrows, (double) nblocks / meta.span * meta.rows_per_page);
 	if (HnswIsFlat(&meta) || meta.version < HNSW_VERSION_STRETCH ||
 		abs(scale_of(nrows) - meta.stretch_scale) <= SCALE_MORE)
 		return;
