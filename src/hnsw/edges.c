@@ -347,6 +347,27 @@ hnsw_make_edges(HnswInsert *insert, HnswEdges *edges, uint32 number)
 	return linked;
 }
 
+/* Make edges to a row of the graph from those of its neighbors, just chosen, that do not list it. */
+void
+hnsw_add_edges(HnswInsert *insert, uint32 number)
+{
+	HnswRead   *read = &insert->search.read;
+	int			nchosen = insert->image->nneighbors;
+	Edge		edge;
+
+	for (int i = 0; i < nchosen; i++)
+	{
+		const HnswCandidate *owner = insert->chosen[i];
+		bool		listed = hnsw_lists(hnsw_read(read, insert->search.index, &insert->meta,
+												  owner->number), number);
+
+		hnsw_read_unlock(read);
+		if (!listed && plan_edge(insert, owner, i < insert->image->nkept, false, &edge))
+			make_edge(insert, &edge, number);
+	}
+	hnsw_read_end(read);
+}
+
 /*
  * Make edges to a row of the graph that no anchors lead to, as if it was new: from those of its neighbors whose bit
  * is set in `reached`, of nrows. False when there is none. Allocates in the current memory context.

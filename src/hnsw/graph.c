@@ -225,18 +225,9 @@ hnsw_estimate(HnswSearch *search, const HnswRow *row, const uint16 *which, int n
 		vdist_quant_estimate(search->code, codes, meta->code_size, n, distance);
 }
 
-/*
- * Set the vector that is searched for (prepared, see vdist_metric_prepare) and choose where to begin.
- * cache is hnsw_cache's.
- */
-void
-hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
+static void
+set_query(HnswSearch *search, const HnswCache *cache, const float *x)
 {
-	uint64		around[ENTRIES];
-	uint64		nearest[ENTRIES];
-	int			nrouting = cache->nrouting - cache->nlong;
-	int			n = 0;
-
 	memcpy(search->x, x, sizeof(float) * search->meta.dim);
 	if (search->queries != NULL)
 		hnsw_queries_set(search->queries, &cache->codes, x);
@@ -250,6 +241,21 @@ hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 	search->hops = 0;
 	memset(search->asked, 0xFF, sizeof(search->asked));
 	memset(search->ranked, 0xFF, sizeof(uint32) << (32 - search->ranked_shift));
+}
+
+/*
+ * Set the vector that is searched for (prepared, see vdist_metric_prepare) and choose where to begin.
+ * cache is hnsw_cache's.
+ */
+void
+hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
+{
+	uint64		around[ENTRIES];
+	uint64		nearest[ENTRIES];
+	int			nrouting = cache->nrouting - cache->nlong;
+	int			n = 0;
+
+	set_query(search, cache, x);
 	if (search->queries != NULL)
 		n = rank_near_routing(search, cache, nearest);
 	else if (cache->rank_all)
@@ -270,6 +276,21 @@ hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
 	begin_at(search, cache, nearest, n);
 	if (cache->nlong > 0)
 		begin_at(search, cache, nearest, rank_long(search, cache, nearest));
+}
+
+/* The same, but begin at the neighbors of a row, which is near. */
+void
+hnsw_search_set_near(HnswSearch *search, const HnswCache *cache, const float *x, const HnswRow *row)
+{
+	set_query(search, cache, x);
+	hnsw_estimate(search, row, NULL, row->nneighbors, search->estimates);
+	for (int i = 0; i < row->nneighbors; i++)
+	{
+		uint64		key = hnsw_key(search->estimates[i], HnswNeighbor(row, i));
+
+		if (search->npool < search->ef || key < search->pool[search->ef - 1])
+			pool_insert(search, key, search->ef);
+	}
 }
 
 /* From this key on rows do not get into the pool, or will never be expanded. */

@@ -469,6 +469,7 @@ typedef struct HnswInsert
 	float	   *decoded;		/* scratch */
 	float	   *rotated_mean;	/* what to add to a decoded code for inner products */
 	uint32		equal;			/* a row of an equal vector, or HNSW_NO_ROW */
+	uint32		self;			/* the row itself, when it is in the graph; else 0 */
 	HnswCandidates candidates;
 	HnswCandidate **chosen;		/* neighbors as they are in image */
 	HnswFlatRow *flat;			/* of a flat index: the rows that are known */
@@ -612,6 +613,8 @@ extern void hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta 
 							 HnswVisit visit, void *visit_arg);
 extern bool hnsw_rank_all(int nrouting, uint32 sorted);
 extern void hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x);
+extern void hnsw_search_set_near(HnswSearch *search, const HnswCache *cache, const float *x,
+								 const HnswRow *row);
 extern void hnsw_search_ask(HnswSearch *search, uint32 number);
 extern void hnsw_search_run(HnswSearch *search);
 extern void hnsw_estimate(HnswSearch *search, const HnswRow *row, const uint16 *which, int n,
@@ -666,6 +669,10 @@ extern void hnsw_stretch_again(Relation index, BufferAccessStrategy strategy, do
 extern void hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead, uint64 nrows,
 							bool anchors);
 
+/* ---- relink.c ---- */
+
+extern void hnsw_relink_row(HnswInsert *insert, uint32 number);
+
 /* ---- reach.c ---- */
 
 extern uint8 *hnsw_reach(Relation index, bool anchors, uint64 *nrows);
@@ -694,6 +701,8 @@ extern int	hnsw_candidates_wanted(const HnswMeta *meta);
 
 extern HnswInsert *hnsw_insert_begin(Relation index);
 extern bool hnsw_is_equal(const HnswInsert *insert, const HnswRow *row);
+extern void hnsw_search_neighbors(HnswInsert *insert, const float *x, int ef,
+								  const HnswRow *near);
 extern void hnsw_own_code(HnswInsert *insert, const float *x, const float *prepared, char *own);
 extern const float *hnsw_make_image(HnswInsert *insert, Datum value, ItemPointer tid);
 extern void hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number,
@@ -704,6 +713,7 @@ extern void hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number
 typedef struct HnswEdges HnswEdges;
 
 extern HnswEdges *hnsw_plan_edges(HnswInsert *insert);
+extern void hnsw_add_edges(HnswInsert *insert, uint32 number);
 extern bool hnsw_link_row(HnswInsert *insert, uint32 number, const uint8 *reached, uint64 nrows);
 extern bool hnsw_make_edges(HnswInsert *insert, HnswEdges *edges, uint32 number);
 

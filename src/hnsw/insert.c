@@ -31,7 +31,7 @@ collect(HnswSearch *search, uint32 number, const HnswRow *row)
 {
 	HnswInsert *insert = search->visit_arg;
 
-	if (HnswRowStateOf(row) != HNSW_ROW_LIVE)
+	if (HnswRowStateOf(row) != HNSW_ROW_LIVE || number == insert->self)
 		return;
 	if (hnsw_is_equal(insert, row))
 		insert->equal = number;
@@ -259,14 +259,24 @@ hnsw_insert_begin(Relation index)
 	return insert;
 }
 
-static void
-search_neighbors(HnswInsert *insert, const float *x, int ef)
+/*
+ * Collect the live rows that a search for x, prepared, expands, but insert->self, as candidates. It begins at the
+ * neighbors of `near`, or, when that is NULL, at routing rows.
+ */
+void
+hnsw_search_neighbors(HnswInsert *insert, const float *x, int ef, const HnswRow *near)
 {
-	insert->search.ef = ef;
+	HnswSearch *search = &insert->search;
+	const HnswCache *cache = hnsw_cache(search->index);
+
+	search->ef = ef;
 	insert->candidates.n = 0;
 	insert->equal = HNSW_NO_ROW;
-	hnsw_search_set(&insert->search, hnsw_cache(insert->search.index), x);
-	hnsw_search_run(&insert->search);
+	if (near != NULL)
+		hnsw_search_set_near(search, cache, x, near);
+	else
+		hnsw_search_set(search, cache, x);
+	hnsw_search_run(search);
 }
 
 /* The own code of x, of which `prepared` was made: in a flat index x itself. */
@@ -327,9 +337,9 @@ insert_row(HnswInsert *insert, const float *x, ItemPointer tid, bool unchanged)
 
 	insert->equal = HNSW_NO_ROW;
 	if (unchanged)
-		search_neighbors(insert, x, EF_UNCHANGED);
+		hnsw_search_neighbors(insert, x, EF_UNCHANGED, NULL);
 	if (insert->equal == HNSW_NO_ROW)
-		search_neighbors(insert, x, hnsw_candidates_wanted(meta));
+		hnsw_search_neighbors(insert, x, hnsw_candidates_wanted(meta), NULL);
 	if (insert->equal != HNSW_NO_ROW && add_tid(insert, insert->equal, tid))
 		return;
 

@@ -293,12 +293,16 @@ chain_pass(Vacuum *vacuum)
 
 /* ---- second pass: edges ---- */
 
+/* Where more than one in so many of a list is dead, the row gets neighbors as if it was new. */
+#define MANY_DEAD 3
+
 /* Dead neighbors whose anchor is in a list go from it only if `anchors`: others may hang on them. */
 static void
 repair_pass(Vacuum *vacuum, bool anchors)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(vacuum->index);
 	uint32	   *todo = palloc(sizeof(uint32) * vacuum->meta.rows_per_page);
+	bool	   *anew = palloc(sizeof(bool) * vacuum->meta.rows_per_page);
 
 	for (BlockNumber block = HNSW_FIRST_BLOCK; block < nblocks; block++)
 	{
@@ -314,21 +318,26 @@ repair_pass(Vacuum *vacuum, bool anchors)
 		for (int i = 0; page != NULL && i < vacuum->meta.rows_per_page; i++)
 		{
 			HnswRow    *row = page_row(vacuum, page, i);
+			uint32		number = block * vacuum->meta.rows_per_page + i;
+			int			n = Min(row->nneighbors, vacuum->meta.slots);
+			int			ndead = 0;
 
 			if (HnswRowStateOf(row) != HNSW_ROW_LIVE)
 				continue;
-			for (int j = 0; j < Min(row->nneighbors, vacuum->meta.slots); j++)
-				if ((anchors || !HnswIsAnchor(row, j)) && is_dead(vacuum, HnswNeighbor(row, j)))
-				{
-					todo[ntodo++] = block * vacuum->meta.rows_per_page + i;
-					break;
-				}
+			for (int j = 0; j < n; j++)
+				ndead += (anchors || !HnswIsAnchor(row, j)) && is_dead(vacuum, HnswNeighbor(row, j));
+			if (ndead == 0)
+				continue;
+			anew[ntodo] = vacuum->meta.span == 1 && ndead * MANY_DEAD > n;
+			todo[ntodo++] = number;
 		}
 		UnlockReleaseBuffer(buffer);
 		for (int i = 0; i < ntodo; i++)
 		{
 			MemoryContext old = MemoryContextSwitchTo(vacuum->row_context);
 
+			if (anew[i])
+				hnsw_relink_row(vacuum->insert, todo[i]);
 			hnsw_repair_row(vacuum->insert, todo[i], vacuum->dead, vacuum->dead_rows,
 							anchors);
 			MemoryContextSwitchTo(old);
