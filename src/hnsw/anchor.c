@@ -1,10 +1,10 @@
 /*
- * anchor.c: every row gets an anchor, an edge that no insert drops: in a new graph, and where VACUUM is
- * about to take away the dead rows that had one. Calls read.c, write.c and the graph core; called by
- * pages.c and vacuum.c.
+ * anchor.c: every row gets an anchor, an edge that no insert drops: in a new graph, and where
+ * VACUUM is about to take away the dead rows that had one. Calls read.c, write.c and the graph
+ * core; called by pages.c and vacuum.c.
  *
- * The README says what anchors are for. Searches do not follow them: the tree may be of any shape, but no list
- * should have many, since they are never replaced by nearer rows.
+ * The README says what anchors are for. Searches do not follow them: the tree may be of any shape,
+ * but no list should have many, since they are never replaced by nearer rows.
  */
 #include "compat.h"
 
@@ -20,8 +20,8 @@
 /* ---- of a new graph ---- */
 
 /*
- * By position: the row in whose list is its anchor; itself for an entry of the graph. Kept edges lead from
- * the entries to every row.
+ * By position: the row in whose list is its anchor; itself for an entry of the graph. Kept edges
+ * lead from the entries to every row.
  */
 uint32 *
 hnsw_build_anchors(HnswBuild *build)
@@ -260,7 +260,9 @@ mend_row(Mend *mend, uint32 number)
 	follow(mend);
 }
 
-/* Look at all live rows, their pages locked, and then mend those for which `visit` returned true. */
+/*
+ * Look at all live rows, their pages locked, and then mend those for which `visit` returned true.
+ */
 static void
 scan_pages(Mend *mend, RowVisit visit)
 {
@@ -310,9 +312,10 @@ bits(uint64 n)
 }
 
 /*
- * See that anchors in the lists of live rows lead from live routing rows to every live row, so that those in the
- * lists of dead ones are of no use any more. Takes three bits and at most four bytes a row in the current memory
- * context. Inserts may be at work: they change no anchor, and see to those of their own rows.
+ * See that anchors in the lists of live rows lead from live routing rows to every live row, so that
+ * those in the lists of dead ones are of no use any more. Takes three bits and at most four bytes a
+ * row in the current memory context. Inserts may be at work: they change no anchor, and see to
+ * those of their own rows.
  */
 void
 hnsw_mend_anchors(HnswInsert *insert, BufferAccessStrategy strategy)

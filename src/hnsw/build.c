@@ -1,9 +1,10 @@
 /*
- * build.c: CREATE INDEX: look at a sample, read the table, build the graph, write the pages. Calls the
- * graph core in quant/, sample.c, equal.c, spool.c and pages.c; called by core through handler.c.
+ * build.c: CREATE INDEX: look at a sample, read the table, build the graph, write the pages. Calls
+ * the graph core in quant/, sample.c, equal.c, spool.c and pages.c; called by core through
+ * handler.c.
  *
- * The table is read and all of PostgreSQL is called by the backend alone; threads encode vectors, and
- * build the graph.
+ * The table is read and all of PostgreSQL is called by the backend alone; threads encode vectors,
+ * and build the graph.
  */
 #include "compat.h"
 
@@ -296,9 +297,10 @@ progress(void *arg, uint64_t done, uint64_t total)
 }
 
 /*
- * Make a temporary file of the graph so many bytes long. PostgreSQL counts them towards temp_file_limit,
- * and removes the file whatever happens; threads use a descriptor of their own, since the one behind
- * a File may be closed to open another. Errors are kept until the graph core has come to its end.
+ * Make a temporary file of the graph so many bytes long. PostgreSQL counts them towards
+ * temp_file_limit, and removes the file whatever happens; threads use a descriptor of their own,
+ * since the one behind a File may be closed to open another. Errors are kept until the graph core
+ * has come to its end.
  */
 static int
 graph_file(void *arg, int which, uint64_t size)
@@ -554,10 +556,10 @@ decide(HnswBuild *build, const Rows *rows, HnswSample *sample)
 }
 
 /*
- * Make the graph of a flat index's rows, unless someone else was faster. No row comes or goes meanwhile:
- * inserts and vacuum wait for LockPage. Scans do not: the pages they read stay as they are until the
- * metapage says that there is a graph, which is one WAL record. A crash before it leaves pages that nothing
- * leads to.
+ * Make the graph of a flat index's rows, unless someone else was faster. No row comes or goes
+ * meanwhile: inserts and vacuum wait for LockPage. Scans do not: the pages they read stay as they
+ * are until the metapage says that there is a graph, which is one WAL record. A crash before it
+ * leaves pages that nothing leads to.
  */
 void
 hnsw_build_graph(Relation index)

@@ -1,6 +1,6 @@
 /*
- * build.h: what the files of CREATE INDEX share: build.c, centres.c, equal.c, pages.c, sample.c, spool.c and trial.c.
- * Nobody else includes this.
+ * build.h: what the files of CREATE INDEX share: build.c, centres.c, equal.c, pages.c, sample.c,
+ * spool.c and trial.c. Nobody else includes this.
  */
 #ifndef VDIST_HNSW_BUILD_H
 #define VDIST_HNSW_BUILD_H
@@ -14,8 +14,8 @@
 typedef struct HnswSpool HnswSpool;
 
 /*
- * memory: bytes that may stay in memory. When it takes more, all records move to a temporary file, of
- * which `cache` bytes are kept; both are rough.
+ * memory: bytes that may stay in memory. When it takes more, all records move to a temporary file,
+ * of which `cache` bytes are kept; both are rough.
  */
 extern HnswSpool *hnsw_spool_begin(Size record, Size memory, Size cache);
 extern void hnsw_spool_add(HnswSpool *spool, const void *record);
@@ -66,7 +66,10 @@ typedef struct HnswVectors
 /* The k-th smallest of n floats, k at most HNSW_TRIAL_K and at most n. */
 extern float hnsw_kth_smallest(int n, int k, const float *x);
 
-/* Choose the bits of codes, unless they are given (not 0), whether the graph is built on floats, and centres. */
+/*
+ * Choose the bits of codes, unless they are given (not 0), whether the graph is built on floats,
+ * and centres.
+ */
 extern void hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result);
 
 /* ---- centres.c ---- */
@@ -186,7 +189,9 @@ extern void hnsw_equal_end(HnswBuild *build);
 
 /* ---- routing.c ---- */
 
-/* Of so many routing rows at most, the graph gives so many: the others follow from trial searches. */
+/*
+ * Of so many routing rows at most, the graph gives so many: the others follow from trial searches.
+ */
 static inline int
 hnsw_graph_entries(int limit)
 {
@@ -194,8 +199,8 @@ hnsw_graph_entries(int limit)
 }
 
 /*
- * The positions of routing rows, ascending, when the graph's rows are on pages from number `first` on;
- * *sorted becomes HnswMeta's.
+ * The positions of routing rows, ascending, when the graph's rows are on pages from number `first`
+ * on; *sorted becomes HnswMeta's.
  */
 extern uint32 *hnsw_choose_routing(HnswBuild *build, uint32 first, int *count, HnswMeta *head);
 

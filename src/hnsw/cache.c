@@ -1,6 +1,6 @@
 /*
- * cache.c: what a backend remembers of a vdist_hnsw index. Calls layout.c and code.c; called by whoever
- * searches or changes an index.
+ * cache.c: what a backend remembers of a vdist_hnsw index. Calls layout.c and code.c; called by
+ * whoever searches or changes an index.
  */
 #include "compat.h"
 
@@ -66,7 +66,10 @@ copy_entries(const HnswMeta *meta, const char *from, uint32 count, uint32 *rows,
 	}
 }
 
-/* Copy the routing entries, at most as many as the metapage says there are; returns how many there were. */
+/*
+ * Copy the routing entries, at most as many as the metapage says there are; returns how many there
+ * were.
+ */
 static int
 read_routing(Relation index, const HnswMeta *meta, uint32 *rows, char *codes)
 {
@@ -140,8 +143,8 @@ put_long_last(HnswCache *cache)
 }
 
 /*
- * The index's constants and routing rows. The result may vanish whenever invalidations are processed:
- * use it before the next lock is taken on any relation, or copy it.
+ * The index's constants and routing rows. The result may vanish whenever invalidations are
+ * processed: use it before the next lock is taken on any relation, or copy it.
  */
 const HnswCache *
 hnsw_cache(Relation index)

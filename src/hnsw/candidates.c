@@ -1,9 +1,10 @@
 /*
- * candidates.c: rows that may become neighbors of another one, the distances between them, and the choice among them.
- * Calls code.c and quant/; called by insert.c, edges.c and repair.c.
+ * candidates.c: rows that may become neighbors of another one, the distances between them, and the
+ * choice among them. Calls code.c and quant/; called by insert.c, edges.c, repair.c and relink.c.
  *
- * All distances are those between own codes, which have more bits than the codes that a search ranks rows by. A
- * code is made into a *view* first: a record of bytes (quant/pairs.c), or, where that does not do, floats.
+ * All distances are those between own codes, which have more bits than the codes that a search
+ * ranks rows by. A code is made into a *view* first: a record of bytes (quant/pairs.c), or, where
+ * that does not do, floats.
  */
 #include "compat.h"
 
@@ -24,7 +25,9 @@ hnsw_code_distance(const HnswMeta *meta, const float *a, const float *b)
 	return vdist_kernel->l2_squared(hnsw_decoded_dim(meta), a, b);
 }
 
-/* Decode an own code, or a neighbor's, to what the graph sees; x has hnsw_decoded_dim components. */
+/*
+ * Decode an own code, or a neighbor's, to what the graph sees; x has hnsw_decoded_dim components.
+ */
 void
 hnsw_decode(const HnswInsert *insert, bool own, const char *code, float *x)
 {
@@ -40,8 +43,9 @@ hnsw_decode(const HnswInsert *insert, bool own, const char *code, float *x)
 }
 
 /*
- * Do distances between codes take decoding both? With inner products the estimate is a product, while
- * the graph is made by distances; and a query made of a code is for codes of its own centre alone.
+ * Do distances between codes take decoding both? With inner products the estimate is a product,
+ * while the graph is made by distances; and a query made of a code is for codes of its own centre
+ * alone.
  */
 bool
 hnsw_compare_decoded(const HnswMeta *meta)
@@ -105,8 +109,8 @@ remember_places(HnswCandidates *candidates)
 }
 
 /*
- * Room for about as many as a search with `ef` expands, in the current memory context. It grows: a few rows
- * that were expanded are not among the nearest ef in the end.
+ * Room for about as many as a search with `ef` expands, in the current memory context. It grows: a
+ * few rows that were expanded are not among the nearest ef in the end.
  */
 void
 hnsw_candidates_init(HnswCandidates *candidates, const HnswMeta *meta, int ef)
@@ -145,8 +149,8 @@ hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row)
 }
 
 /*
- * How many a search for neighbors looks at: twice ef_construction, as in a build, where estimates from
- * codes of 1 bit say which those are.
+ * How many a search for neighbors looks at: twice ef_construction, as in a build, where estimates
+ * from codes of 1 bit say which those are.
  */
 int
 hnsw_candidates_wanted(const HnswMeta *meta)
@@ -222,8 +226,8 @@ is_behind(HnswInsert *insert, const HnswCandidate *candidate, int first, int end
 }
 
 /*
- * Choose the candidates, nearest first, that are nearer to the new row than to any chosen from `layer` on
- * (alpha = 1). Returns how many are chosen then, slots at most.
+ * Choose the candidates, nearest first, that are nearer to the new row than to any chosen from
+ * `layer` on (alpha = 1). Returns how many are chosen then, slots at most.
  */
 static int
 choose_layer(HnswInsert *insert, int layer)
@@ -244,9 +248,9 @@ choose_layer(HnswInsert *insert, int layer)
 }
 
 /*
- * Fill in the image's neighbors from the candidates, given its view in insert->view: kept are those that
- * no nearer kept one is closer to than the new row is; the same among those left, again and again,
- * fills the slots, as in a build.
+ * Fill in the image's neighbors from the candidates, given its view in insert->view: kept are those
+ * that no nearer kept one is closer to than the new row is; the same among those left, again and
+ * again, fills the slots, as in a build.
  */
 void
 hnsw_choose_neighbors(HnswInsert *insert)

@@ -1,6 +1,6 @@
 /*
- * centres.c: several centres for codes of a sample: seeds as k-means++ chooses them, and the middle of what is
- * nearest to each. Calls kernel/ and quant/; called by trial.c.
+ * centres.c: several centres for codes of a sample: seeds as k-means++ chooses them, and the middle
+ * of what is nearest to each. Calls kernel/ and quant/; called by trial.c.
  */
 #include "compat.h"
 
@@ -57,8 +57,8 @@ typedef struct Growth
 } Growth;
 
 /*
- * In a thread: which rows does the new seed have? None that is at most half as far from its present seed as the two
- * seeds are from each other: in crowds that is nearly every row of the others.
+ * In a thread: which rows does the new seed have? None that is at most half as far from its present
+ * seed as the two seeds are from each other: in crowds that is nearly every row of the others.
  */
 static bool
 compare_with_new(void *arg, int thread, uint64_t from, uint64_t to)
@@ -85,8 +85,8 @@ compare_with_new(void *arg, int thread, uint64_t from, uint64_t to)
 }
 
 /*
- * Add seeds until there are k: a row with a probability in proportion to its squared distance from those
- * there are (k-means++), so that a small crowd far from all others gets one, too.
+ * Add seeds until there are k: a row with a probability in proportion to its squared distance from
+ * those there are (k-means++), so that a small crowd far from all others gets one, too.
  */
 void
 hnsw_seeds_grow(const HnswVectors *sample, HnswSeeds *seeds, int k)
@@ -183,8 +183,8 @@ make_centre(const HnswVectors *sample, const Member *members, int m, int n, doub
 }
 
 /*
- * A centre is the mean of the rows nearest to a seed: of a quarter of those that belong to it, because the
- * mean of several crowds would be near none of them.
+ * A centre is the mean of the rows nearest to a seed: of a quarter of those that belong to it,
+ * because the mean of several crowds would be near none of them.
  */
 void
 hnsw_seeds_centres(const HnswVectors *sample, const HnswSeeds *seeds, float *centres)

@@ -1,6 +1,6 @@
 /*
- * check.c: vdist.index_info and vdist.index_check: what an index is made of, and whether it keeps the
- * rules of its format. Calls layout.c and the table; called by SQL.
+ * check.c: vdist.index_info and vdist.index_check: what an index is made of, and whether it keeps
+ * the rules of its format. Calls layout.c and the table; called by SQL.
  */
 #include "compat.h"
 
@@ -292,7 +292,10 @@ state_now(Check *check, uint32 number)
 	return state;
 }
 
-/* Does a row lead to another one that is no part of the graph? What others do meanwhile does not count. */
+/*
+ * Does a row lead to another one that is no part of the graph? What others do meanwhile does not
+ * count.
+ */
 static bool
 leads_astray(Check *check, uint32 number, uint32 to)
 {
@@ -367,7 +370,9 @@ row_code(Check *check, uint32 number, uint32 *hash)
 	return found;
 }
 
-/* Whether a row holds another code of `to` than its own code makes, while that one stays as it is. */
+/*
+ * Whether a row holds another code of `to` than its own code makes, while that one stays as it is.
+ */
 static bool
 holds_wrong_code(Check *check, uint32 number, uint32 to)
 {
@@ -515,8 +520,9 @@ is_unreached(const Check *check, uint64 number)
 }
 
 /*
- * Rows that nothing leads to; of those, if the table was read, whose heap rows were seen. An insert that was
- * interrupted, or is under way, may have left a row that does not count: nobody sees its heap row.
+ * Rows that nothing leads to; of those, if the table was read, whose heap rows were seen. An insert
+ * that was interrupted, or is under way, may have left a row that does not count: nobody sees its
+ * heap row.
  */
 static void
 check_reached(Check *check)
@@ -609,8 +615,8 @@ check_heap_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 }
 
 /*
- * Every heap row that the statement saw when it began, before any page was read, is in the index, once, under its
- * vector.
+ * Every heap row that the statement saw when it began, before any page was read, is in the index,
+ * once, under its vector.
  */
 static void
 check_heap(Check *check, Relation heap)

@@ -1,10 +1,10 @@
 /*
- * code.c: the codes of an index: of vectors less one mean, or less the nearest of several centres. Calls
- * quant/ and layout.c; called by whoever makes, reads or compares codes.
+ * code.c: the codes of an index: of vectors less one mean, or less the nearest of several centres.
+ * Calls quant/ and layout.c; called by whoever makes, reads or compares codes.
  *
  * With several centres a code begins with the number of its own, and a search makes its query ready
- * for a centre when it first meets a code of it. Vectors are rotated before centres are subtracted, so
- * that codes of different centres can be compared and no centre is rotated twice.
+ * for a centre when it first meets a code of it. Vectors are rotated before centres are subtracted,
+ * so that codes of different centres can be compared and no centre is rotated twice.
  */
 #include "compat.h"
 
@@ -76,8 +76,8 @@ hnsw_codes_init(HnswCodes *codes, const HnswMeta *meta, const float *mean, const
 }
 
 /*
- * Those of an index. As with hnsw_cache: use them at once. It is a quick way to what a backend knows, if
- * that is of the same index as meta.
+ * Those of an index. As with hnsw_cache: use them at once. It is a quick way to what a backend
+ * knows, if that is of the same index as meta.
  */
 const HnswCodes *
 hnsw_codes(Relation index, const HnswMeta *meta)
@@ -220,8 +220,8 @@ hnsw_decode_code(const HnswCodes *codes, const VdistQuant *quant, const char *co
 }
 
 /*
- * The square of the vector that a code of quant stands for, nearly; x is scratch for it, and mean the one of the
- * index, rotated.
+ * The square of the vector that a code of quant stands for, nearly; x is scratch for it, and mean
+ * the one of the index, rotated.
  */
 float
 hnsw_code_norm2(const HnswCodes *codes, const VdistQuant *quant, const char *code,
@@ -340,8 +340,8 @@ near_bound(const HnswQueries *queries, int ncentres, int n)
 }
 
 /*
- * The places of those routing rows, but for long ones, that are worth a look: of the nearest centres, or of all of them
- * when those have hardly any. Returns how many; places has room for all.
+ * The places of those routing rows, but for long ones, that are worth a look: of the nearest
+ * centres, or of all of them when those have hardly any. Returns how many; places has room for all.
  */
 int
 hnsw_queries_entries(HnswQueries *queries, const HnswCache *cache, int enough, uint32 *places)
@@ -368,8 +368,8 @@ hnsw_queries_entries(HnswQueries *queries, const HnswCache *cache, int enough, u
 }
 
 /*
- * Estimated distances to n neighbors' codes, one after the other, or to those at places which[0..n-1].
- * n is at most HNSW_MAX_SLOTS.
+ * Estimated distances to n neighbors' codes, one after the other, or to those at places
+ * which[0..n-1]. n is at most HNSW_MAX_SLOTS.
  */
 void
 hnsw_queries_estimate(HnswQueries *queries, const HnswCodes *codes, const char *first,

@@ -1,9 +1,9 @@
 /*
- * cost.c: what the planner believes a vdist_hnsw scan costs. Calls core's generic estimate; called by
- * core through handler.c.
+ * cost.c: what the planner believes a vdist_hnsw scan costs. Calls core's generic estimate; called
+ * by core through handler.c.
  *
- * A unit is what the planner makes of 0.45 us: so long takes one of the 0.33 that it charges for a row of a
- * sequential scan with a distance. test/bench/README.md has the measurements.
+ * A unit is what the planner makes of 0.45 us: so long takes one of the 0.33 that it charges for a
+ * row of a sequential scan with a distance. test/bench/README.md has the measurements.
  */
 #include "compat.h"
 
@@ -18,11 +18,17 @@
 
 #include "hnsw/hnsw.h"
 
-/* 0.6 us with a row of 1.3 kB and 1.5 us with one of 8 kB: between what it takes in cache and outside. */
+/*
+ * 0.6 us with a row of 1.3 kB and 1.5 us with one of 8 kB: between what it takes in cache and
+ * outside.
+ */
 #define HOP_COST 0.9
 #define HOP_COST_PER_KB 0.3
 
-/* Of a flat index, all rows are looked at, in the order they lie in; then they are sorted as asked for. */
+/*
+ * Of a flat index, all rows are looked at, in the order they lie in; then they are sorted as asked
+ * for.
+ */
 #define FLAT_COST 0.06
 #define FLAT_COST_PER_KB 0.15
 #define FLAT_RETURN_COST 0.5

@@ -2,9 +2,10 @@
  * edges.c: edges back to a new row from its neighbors. Calls read.c, write.c and quant/; called by
  * insert.c.
  *
- * Every edge is a page changed, and once a checkpoint a page in the WAL: that is most of what an insert
- * costs. So only those are made that keep the new row. The first one made is its anchor, and no list gives
- * up an anchor; so whatever else inserts do, and wherever they end, a way leads to every row.
+ * Every edge is a page changed, and once a checkpoint a page in the WAL: that is most of what an
+ * insert costs. So only those are made that keep the new row. The first one made is its anchor, and
+ * no list gives up an anchor; so whatever else inserts do, and wherever they end, a way leads to
+ * every row.
  */
 #include "compat.h"
 
@@ -12,7 +13,10 @@
 
 #include "hnsw/hnsw.h"
 
-/* Lists have an anchor each on average. Where one in so many slots is one, another list is to have the next. */
+/*
+ * Lists have an anchor each on average. Where one in so many slots is one, another list is to have
+ * the next.
+ */
 #define MANY_ANCHORS 8
 
 /* A change of a list of neighbors, and of what it was then. */
@@ -49,9 +53,9 @@ typedef struct OwnerList
 } OwnerList;
 
 /*
- * Distances of a list's neighbors from the owner and the new row. Between candidates they are those of
- * own codes, from others what the list's codes say: rough ones do not tell which of two neighbors is
- * in front.
+ * Distances of a list's neighbors from the owner and the new row. Between candidates they are those
+ * of own codes, from others what the list's codes say: rough ones do not tell which of two
+ * neighbors is in front.
  */
 static void
 measure(HnswInsert *insert, const HnswRow *row, OwnerList *list)
@@ -120,9 +124,9 @@ new_occludes(const OwnerList *list, int i)
 }
 
 /*
- * Which of a full list's neighbors, but anchors, is to make room: the farthest that the new row is in front of, else the
- * farthest that only fills a slot, else the farthest, which must be farther than the new row unless that
- * needs an edge. -1: none.
+ * Which of a full list's neighbors, but anchors, is to make room: the farthest that the new row is
+ * in front of, else the farthest that only fills a slot, else the farthest, which must be farther
+ * than the new row unless that needs an edge. -1: none.
  */
 static int
 choose_victim(const OwnerList *list, bool needed)
@@ -147,9 +151,10 @@ choose_victim(const OwnerList *list, bool needed)
 /*
  * Plan an edge to the new row; false if there is to be none.
  *
- * A row must be worth a page changed: the owner is to keep it. So it does when the new row keeps the owner, or
- * is in front of no neighbor kept, or `needed`, since nothing else leads to it yet. Kept neighbors that the
- * new row is in front of only fill slots from then on, and rows that fill slots make room.
+ * A row must be worth a page changed: the owner is to keep it. So it does when the new row keeps
+ * the owner, or is in front of no neighbor kept, or `needed`, since nothing else leads to it yet.
+ * Kept neighbors that the new row is in front of only fill slots from then on, and rows that fill
+ * slots make room.
  */
 static bool
 plan_edge(HnswInsert *insert, const HnswCandidate *owner, bool mutual, bool needed, Edge *edge)
@@ -192,7 +197,10 @@ plan_edge(HnswInsert *insert, const HnswCandidate *owner, bool mutual, bool need
 	return true;
 }
 
-/* Begin with the edge that is to be the anchor: the first from a list that has few of them, or the fewest. */
+/*
+ * Begin with the edge that is to be the anchor: the first from a list that has few of them, or the
+ * fewest.
+ */
 static void
 choose_anchor(const HnswMeta *meta, HnswEdges *edges)
 {
@@ -275,8 +283,8 @@ is_unchanged(const Edge *edge, const HnswRow *row)
 }
 
 /*
- * Is there such an edge? VACUUM may link the row of an insert that is under way, which then links it itself. It
- * becomes an anchor if it is to be one.
+ * Is there such an edge? VACUUM may link the row of an insert that is under way, which then links
+ * it itself. It becomes an anchor if it is to be one.
  */
 static bool
 is_there(HnswRow *row, uint32 neighbor)
@@ -347,7 +355,9 @@ hnsw_make_edges(HnswInsert *insert, HnswEdges *edges, uint32 number)
 	return linked;
 }
 
-/* Make edges to a row of the graph from those of its neighbors, just chosen, that do not list it. */
+/*
+ * Make edges to a row of the graph from those of its neighbors, just chosen, that do not list it.
+ */
 void
 hnsw_add_edges(HnswInsert *insert, uint32 number)
 {
@@ -369,8 +379,9 @@ hnsw_add_edges(HnswInsert *insert, uint32 number)
 }
 
 /*
- * Make edges to a row of the graph that no anchors lead to, as if it was new: from those of its neighbors whose bit
- * is set in `reached`, of nrows. False when there is none. Allocates in the current memory context.
+ * Make edges to a row of the graph that no anchors lead to, as if it was new: from those of its
+ * neighbors whose bit is set in `reached`, of nrows. False when there is none. Allocates in the
+ * current memory context.
  */
 bool
 hnsw_link_row(HnswInsert *insert, uint32 number, const uint8 *reached, uint64 nrows)

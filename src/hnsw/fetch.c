@@ -1,10 +1,11 @@
 /*
- * fetch.c: exact vectors, read from the table under the scan's snapshot. Calls the table access method
- * and heap's parts; called by scan.c.
+ * fetch.c: exact vectors, read from the table under the scan's snapshot. Calls the table access
+ * method and heap's parts; called by scan.c.
  *
- * A row of the table is some five cache misses, one waiting for the other: buffer table, buffer, line
- * pointer, tuple, vector. So the rows that will be read first are asked for together, and the page of a row
- * that is returned goes, pinned as it is, to the executor, which reads the row once more.
+ * A row of the table is some five cache misses, one waiting for the other: buffer table, buffer,
+ * line pointer, tuple, vector. So the rows that will be read first are asked for together, and the
+ * page of a row that is returned goes, pinned as it is, to the executor, which reads the row once
+ * more.
  */
 #include "compat.h"
 
@@ -52,8 +53,8 @@ begin(IndexScanDesc scan)
 }
 
 /*
- * A line pointer of a page that nobody holds: it may be anything by now, so it may only say which memory
- * to ask for. The sanitizers would call it what it is.
+ * A line pointer of a page that nobody holds: it may be anything by now, so it may only say which
+ * memory to ask for. The sanitizers would call it what it is.
  */
 static ItemIdData __attribute__((no_sanitize_address))
 guess_item(ItemId id)
@@ -168,8 +169,8 @@ distance_by_slot(IndexScanDesc scan, ItemPointer tid, double *distance)
 }
 
 /*
- * The same for a column of a heap table, as heap's own index fetch does it but without a slot; leaves the
- * page pinned in *buffer unless too many are.
+ * The same for a column of a heap table, as heap's own index fetch does it but without a slot;
+ * leaves the page pinned in *buffer unless too many are.
  */
 static bool
 distance_in_heap(IndexScanDesc scan, ItemPointer tid, double *distance, Buffer *buffer)
@@ -204,8 +205,9 @@ distance_in_heap(IndexScanDesc scan, ItemPointer tid, double *distance, Buffer *
 }
 
 /*
- * The exact distance of a row of the table; false when the snapshot does not see it. *buffer becomes its
- * page, which stays pinned until hnsw_fetch_hand_over or hnsw_fetch_drop, or InvalidBuffer.
+ * The exact distance of a row of the table; false when the snapshot does not see it. *buffer
+ * becomes its page, which stays pinned until hnsw_fetch_hand_over or hnsw_fetch_drop, or
+ * InvalidBuffer.
  */
 bool
 hnsw_fetch_distance(IndexScanDesc scan, ItemPointer tid, double *distance, Buffer *buffer)
@@ -238,8 +240,8 @@ hnsw_fetch_drop(HnswScan *so, HnswResult *result)
 }
 
 /*
- * A row is about to be returned: the executor will read it through xs_heapfetch, which looks at the page
- * it has pinned before it asks for another. So give it the page.
+ * A row is about to be returned: the executor will read it through xs_heapfetch, which looks at the
+ * page it has pinned before it asks for another. So give it the page.
  */
 void
 hnsw_fetch_hand_over(IndexScanDesc scan, HnswResult *result)

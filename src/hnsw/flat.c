@@ -1,10 +1,11 @@
 /*
- * flat.c: an index without a graph: rows with the vectors themselves, all of which a scan looks at. Calls
- * layout.c, write.c and the making of a graph in build.c; called by insert.c, scan.c and build.c.
+ * flat.c: an index without a graph: rows with the vectors themselves, all of which a scan looks at.
+ * Calls layout.c, write.c and the making of a graph in build.c; called by insert.c, scan.c and
+ * build.c.
  *
- * The centre of all codes and their bits can only be chosen well when there are rows to choose from. An
- * index on an empty or a small table therefore begins flat; the insert that finds it full makes the
- * graph of what is there.
+ * The centre of all codes and their bits can only be chosen well when there are rows to choose
+ * from. An index on an empty or a small table therefore begins flat; the insert that finds it full
+ * makes the graph of what is there.
  */
 #include "compat.h"
 
@@ -48,8 +49,8 @@ read_rest(Relation index, const HnswMeta *meta, BlockNumber block, char *copy)
 }
 
 /*
- * Call visit for every row, its page locked. Who holds no LockPage must look at the metapage once more
- * when it is done: pages may have been put to other use since the graph was made.
+ * Call visit for every row, its page locked. Who holds no LockPage must look at the metapage once
+ * more when it is done: pages may have been put to other use since the graph was made.
  */
 void
 hnsw_flat_each(Relation index, const HnswMeta *meta, HnswFlatVisit visit, void *arg)
@@ -132,8 +133,8 @@ add_to_row(HnswInsert *insert, uint32 number, ItemPointer tid)
 }
 
 /*
- * Insert the row in insert->image; false when the index is full and not to grow. There are no chains of
- * heap rows here: more than fit in a row are rows of their own until there is a graph.
+ * Insert the row in insert->image; false when the index is full and not to grow. There are no
+ * chains of heap rows here: more than fit in a row are rows of their own until there is a graph.
  */
 bool
 hnsw_flat_insert(HnswInsert *insert, ItemPointer tid, bool grow)

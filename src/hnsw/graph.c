@@ -1,12 +1,12 @@
 /*
- * graph.c: the walk through the graph towards one vector. Calls read.c and quant/; called by scan.c,
- * insert.c and vacuum.c.
+ * graph.c: the walk through the graph towards one vector. Calls read.c and quant/; called by
+ * scan.c, insert.c and vacuum.c.
  *
  * Every row carries the codes of its neighbors, so one page read ranks all of them. The loop does
- * nothing else: no allocation, no copy, no set of visited rows. The estimate of a row is a function of
- * its code alone, hence the same from whichever neighbor it is reached, and a row is found again in
- * the pool by (estimate, number); what fell out of the pool is farther than all that is in it and
- * cannot come back.
+ * nothing else: no allocation, no copy, no set of visited rows. The estimate of a row is a function
+ * of its code alone, hence the same from whichever neighbor it is reached, and a row is found again
+ * in the pool by (estimate, number); what fell out of the pool is farther than all that is in it
+ * and cannot come back.
  */
 #include "compat.h"
 
@@ -17,15 +17,18 @@
 /* Of the routing rows, that many nearest begin the walk. */
 #define ENTRIES 8
 
-/* Where there are more, one routing row in HNSW_ROUTING_STEP is ranked first, then those around the nearest. */
+/*
+ * Where there are more, one routing row in HNSW_ROUTING_STEP is ranked first, then those around the
+ * nearest.
+ */
 #define ROUTING_ALL 128
 
 /* They are not in order any more when more than one for so many of them came later. */
 #define ROUTING_LATER 8
 
 /*
- * Insert into the sorted pool, which holds at most ef; returns the position, or -1 if already there. The
- * search has no branch to predict wrongly: it would cost more than all its comparisons.
+ * Insert into the sorted pool, which holds at most ef; returns the position, or -1 if already
+ * there. The search has no branch to predict wrongly: it would cost more than all its comparisons.
  */
 static inline int
 pool_insert(HnswSearch *search, uint64 key, int ef)
@@ -54,9 +57,9 @@ pool_insert(HnswSearch *search, uint64 key, int ef)
 }
 
 /*
- * Which of a row's neighbors were not ranked before, as far as a small table remembers. One that was
- * is in the pool, or was too far for it, and the pool only gets nearer: it can be left out. One that
- * the table forgot is found again in the pool.
+ * Which of a row's neighbors were not ranked before, as far as a small table remembers. One that
+ * was is in the pool, or was too far for it, and the pool only gets nearer: it can be left out. One
+ * that the table forgot is found again in the pool.
  */
 static inline int
 pick_new(HnswSearch *search, const HnswRow *row)
@@ -78,10 +81,10 @@ pick_new(HnswSearch *search, const HnswRow *row)
 }
 
 /*
- * Must all routing rows be ranked? Not where so many are as a build wrote them, in the order of the rows, in
- * which neighbors follow each other, and where the build saw that searches find as much from one in
- * HNSW_ROUTING_STEP (routing.c): between crowds, those around the nearest may be far from it. Inserts and vacuum
- * put others anywhere between them.
+ * Must all routing rows be ranked? Not where so many are as a build wrote them, in the order of the
+ * rows, in which neighbors follow each other, and where the build saw that searches find as much
+ * from one in HNSW_ROUTING_STEP (routing.c): between crowds, those around the nearest may be far
+ * from it. Inserts and vacuum put others anywhere between them.
  */
 bool
 hnsw_rank_all(int nrouting, uint32 sorted)
@@ -118,7 +121,10 @@ hnsw_search_init(HnswSearch *search, Relation index, const HnswMeta *meta, int e
 		search->read.copy = palloc(meta->row_size);
 }
 
-/* Keep a routing row, by a key of its place, if it is among the ENTRIES nearest; returns how many there are. */
+/*
+ * Keep a routing row, by a key of its place, if it is among the ENTRIES nearest; returns how many
+ * there are.
+ */
 static inline int
 keep_nearest(uint64 *nearest, int n, uint64 key)
 {
@@ -133,8 +139,8 @@ keep_nearest(uint64 *nearest, int n, uint64 key)
 }
 
 /*
- * Rank the routing rows from first to end, step apart; nearest[] holds the n nearest so far, as keys of
- * their places. Returns how many it holds then.
+ * Rank the routing rows from first to end, step apart; nearest[] holds the n nearest so far, as
+ * keys of their places. Returns how many it holds then.
  */
 static int
 rank_routing(HnswSearch *search, const HnswCache *cache, int first, int end, int step,
@@ -244,8 +250,8 @@ set_query(HnswSearch *search, const HnswCache *cache, const float *x)
 }
 
 /*
- * Set the vector that is searched for (prepared, see vdist_metric_prepare) and choose where to begin.
- * cache is hnsw_cache's.
+ * Set the vector that is searched for (prepared, see vdist_metric_prepare) and choose where to
+ * begin. cache is hnsw_cache's.
  */
 void
 hnsw_search_set(HnswSearch *search, const HnswCache *cache, const float *x)
@@ -305,7 +311,10 @@ pool_bound(const HnswSearch *search)
 	return bound;
 }
 
-/* The nearest row of the pool that is to be expanded, marked as expanded; HNSW_NO_ROW if there is none. */
+/*
+ * The nearest row of the pool that is to be expanded, marked as expanded; HNSW_NO_ROW if there is
+ * none.
+ */
 static inline uint32
 take_nearest(HnswSearch *search, int *at)
 {
@@ -355,8 +364,8 @@ ask_ahead(HnswSearch *search, int at)
 }
 
 /*
- * Expand rows, nearest first, until the ef nearest that were seen are all expanded, or those within the
- * stretch (stretch.c). visit is called for every expanded row, with its page locked.
+ * Expand rows, nearest first, until the ef nearest that were seen are all expanded, or those within
+ * the stretch (stretch.c). visit is called for every expanded row, with its page locked.
  *
  * The next row is chosen before the current one's neighbors are known, so that its memory is on the
  * way while they are ranked: a warm hop is mostly cache misses. Nearly all rows of the pool are
@@ -435,8 +444,8 @@ hnsw_own_distance(HnswSearch *search, const HnswRow *row, float *error)
 }
 
 /*
- * The vector behind a row's own code, as vdist_metric_prepare made it, into x; returns the standard deviation of
- * what each component lost. Call it after hnsw_own_distance.
+ * The vector behind a row's own code, as vdist_metric_prepare made it, into x; returns the standard
+ * deviation of what each component lost. Call it after hnsw_own_distance.
  */
 float
 hnsw_own_vector(HnswSearch *search, const HnswRow *row, float *x)

@@ -1,6 +1,6 @@
 /*
- * handler.c: vdist_hnsw as core sees it: the table of callbacks, options and validation. Calls nothing
- * but those callbacks; called by core.
+ * handler.c: vdist_hnsw as core sees it: the table of callbacks, options and validation. Calls
+ * nothing but those callbacks; called by core.
  */
 #include "compat.h"
 

@@ -1,6 +1,7 @@
 /*
  * hnsw.h: the vdist_hnsw access method. On-page layout first, then prototypes grouped by file; the
- * README says why it is so. Calls index/ and quant/; called by core through handler.c and by the roof.
+ * README says why it is so. Calls index/ and quant/; called by core through handler.c and by the
+ * roof.
  */
 #ifndef VDIST_HNSW_H
 #define VDIST_HNSW_H
@@ -30,7 +31,10 @@
 #define HNSW_META_BLOCK 0
 #define HNSW_FIRST_BLOCK 1		/* behind it; before version 4 the mean begins here */
 
-/* Row numbers take 31 bits: a search keeps a flag beside them, lists of neighbors another (HNSW_ANCHOR). */
+/*
+ * Row numbers take 31 bits: a search keeps a flag beside them, lists of neighbors another
+ * (HNSW_ANCHOR).
+ */
 #define HNSW_NO_ROW 0x7FFFFFFF
 
 #define HNSW_DEFAULT_M 16
@@ -44,7 +48,10 @@
 #define HNSW_MAX_EF_SEARCH 10000
 #define HNSW_LEAST_EF 20		/* a search looks at no fewer rows: twice a usual LIMIT */
 #define HNSW_MAX_SLOTS 255
-/* Routing rows: at least, where the metapage has no room for more; at most, without need, and with (routing.c). */
+/*
+ * Routing rows: at least, where the metapage has no room for more; at most, without need, and with
+ * (routing.c).
+ */
 #define HNSW_MIN_ROUTING 16
 #define HNSW_MAX_ROUTING 1024
 #define HNSW_MOST_ROUTING 16384
@@ -54,15 +61,19 @@
 #define HNSW_ROUTING_FIRST (HNSW_ROUTING_STEP / 2)
 
 /*
- * With inner products, a row so many times longer than those that the graph is made for (hnsw_lift) is among the nearest
- * of queries in directions that no neighbors of it lie in. Searches begin at such rows, too, if they are no more than so many.
+ * With inner products, a row so many times longer than those that the graph is made for (hnsw_lift)
+ * is among the nearest of queries in directions that no neighbors of it lie in. Searches begin at
+ * such rows, too, if they are no more than so many.
  */
 #define HNSW_LONG 2.0f
 #define HNSW_MAX_LONG 1024
 
 #define HNSW_MAX_CENTRES 1024
 
-/* Of projections, whose estimates are rough, a search looks at so many times the rows of the setting. */
+/*
+ * Of projections, whose estimates are rough, a search looks at so many times the rows of the
+ * setting.
+ */
 #define HNSW_PROJECTED_EF 4
 
 typedef enum HnswPageKind
@@ -155,7 +166,10 @@ hnsw_ef_factor(const VdistIndexMetric *metric, const HnswMeta *meta)
 
 #define HnswPageMeta(page) ((HnswMeta *) ((char *) (page) + HNSW_PAGE_START))
 
-/* Routing rows are entries {uint32 row; code of code_size bytes}, on the metapage and on these pages, behind this. */
+/*
+ * Routing rows are entries {uint32 row; code of code_size bytes}, on the metapage and on these
+ * pages, behind this.
+ */
 typedef struct HnswRouting
 {
 	uint32		next;			/* block number */
@@ -198,8 +212,8 @@ typedef struct HnswRow
 } HnswRow;
 
 /*
- * Flag beside a neighbor's number: the edge is that row's anchor. Edges that are anchors lead from the routing
- * rows to every row. Inserts may drop any other from a list, and never one of these.
+ * Flag beside a neighbor's number: the edge is that row's anchor. Edges that are anchors lead from
+ * the routing rows to every row. Inserts may drop any other from a list, and never one of these.
  */
 #define HNSW_ANCHOR 0x80000000
 #define HnswNeighbor(row, i) ((row)->neighbors[i] & ~HNSW_ANCHOR)
@@ -226,7 +240,10 @@ typedef struct HnswTids
 #define HNSW_TIDS_ROOM(meta) \
 	((Min((meta)->row_size, HNSW_PAGE_ROOM) - offsetof(HnswTids, tids)) / sizeof(ItemPointerData))
 
-/* Can this be a row of the table? On a damaged page it may be none, or ask for a new page of the table. */
+/*
+ * Can this be a row of the table? On a damaged page it may be none, or ask for a new page of the
+ * table.
+ */
 #define HnswTidIsValid(tid) \
 	(ItemPointerIsValid(tid) && BlockNumberIsValid(ItemPointerGetBlockNumberNoCheck(tid)))
 
@@ -266,7 +283,9 @@ hnsw_lists(const HnswRow *row, uint32 number)
 	return false;
 }
 
-/* Do no more than two vectors fit on a page? Then an index should be no larger than one of vectors. */
+/*
+ * Do no more than two vectors fit on a page? Then an index should be no larger than one of vectors.
+ */
 static inline bool
 hnsw_is_large(int dim)
 {
@@ -592,10 +611,11 @@ extern Page hnsw_guess_heap(Relation index, BlockNumber block);
 /* ---- sample.c ---- */
 
 /*
- * The dim + 1 components of the vector that stands for x in the graph of an index for inner products.
- * Where no row is longer than `norm`, rows lie on a sphere, with those of the length `norm` on its
- * equator, and the row with the largest product with a query is the nearest to it (the usual
- * reduction to nearest neighbors). Longer rows are shortened, so that they lie there, too.
+ * The dim + 1 components of the vector that stands for x in the graph of an index for inner
+ * products. Where no row is longer than `norm`, rows lie on a sphere, with those of the length
+ * `norm` on its equator, and the row with the largest product with a query is the nearest to it
+ * (the usual reduction to nearest neighbors). Longer rows are shortened, so that they lie there,
+ * too.
  */
 extern void hnsw_lift(float norm, int dim, const float *x, float *out);
 
@@ -726,8 +746,8 @@ extern void hnsw_trim_paths(PlannerInfo *root, RelOptInfo *final);
 extern int	hnsw_ef_search;
 
 /*
- * How many times what it returned a scan looks ahead, behind its first search. The README has what other
- * factors find and cost.
+ * How many times what it returned a scan looks ahead, behind its first search. The README has what
+ * other factors find and cost.
  */
 #define HNSW_STREAM_AHEAD 6
 

@@ -1,9 +1,9 @@
 /*
- * insert.c: a heap row into the graph: search, choose neighbors, write the row, link back. Calls graph.c,
- * layout.c and quant/; called by core through handler.c and by build.c.
+ * insert.c: a heap row into the graph: search, choose neighbors, write the row, link back. Calls
+ * graph.c, layout.c and quant/; called by core through handler.c and by build.c.
  *
- * Locks: the whole insert holds LockPage(metapage, ShareLock), which vacuum takes exclusively before
- * it frees rows. Buffer locks are held on one row at a time.
+ * Locks: the whole insert holds LockPage(metapage, ShareLock), which vacuum takes exclusively
+ * before it frees rows. Buffer locks are held on one row at a time.
  */
 #include "compat.h"
 
@@ -41,8 +41,8 @@ collect(HnswSearch *search, uint32 number, const HnswRow *row)
 /* ---- heap rows of an equal vector ---- */
 
 /*
- * Append to a row of TIDs; false when it is full or not a row of this owner. *more is the next row of
- * the chain.
+ * Append to a row of TIDs; false when it is full or not a row of this owner. *more is the next row
+ * of the chain.
  */
 static bool
 append_tid(Relation index, const HnswMeta *meta, uint32 number, uint32 owner, ItemPointer tid,
@@ -90,9 +90,9 @@ append_to_chain(Relation index, const HnswMeta *meta, uint32 owner, uint32 first
 }
 
 /*
- * Add a heap row to the row of an equal vector. False when that row is gone. What does not fit in the
- * row goes to a chain of HNSW_ROW_TIDS rows, newest first. Rows of the chain are freed only together
- * with their owner, so a scan can follow it without a lock.
+ * Add a heap row to the row of an equal vector. False when that row is gone. What does not fit in
+ * the row goes to a chain of HNSW_ROW_TIDS rows, newest first. Rows of the chain are freed only
+ * together with their owner, so a scan can follow it without a lock.
  */
 static bool
 add_tid(HnswInsert *insert, uint32 number, ItemPointer tid)
@@ -260,8 +260,8 @@ hnsw_insert_begin(Relation index)
 }
 
 /*
- * Collect the live rows that a search for x, prepared, expands, but insert->self, as candidates. It begins at the
- * neighbors of `near`, or, when that is NULL, at routing rows.
+ * Collect the live rows that a search for x, prepared, expands, but insert->self, as candidates. It
+ * begins at the neighbors of `near`, or, when that is NULL, at routing rows.
  */
 void
 hnsw_search_neighbors(HnswInsert *insert, const float *x, int ef, const HnswRow *near)
@@ -291,8 +291,8 @@ hnsw_own_code(HnswInsert *insert, const float *x, const float *prepared, char *o
 }
 
 /*
- * Make insert->image of an indexed value, without neighbors. Returns its vector, prepared, in the current
- * memory context.
+ * Make insert->image of an indexed value, without neighbors. Returns its vector, prepared, in the
+ * current memory context.
  */
 const float *
 hnsw_make_image(HnswInsert *insert, Datum datum, ItemPointer tid)
@@ -355,9 +355,9 @@ insert_row(HnswInsert *insert, const float *x, ItemPointer tid, bool unchanged)
 }
 
 /*
- * The statement's state, anew when the index got its graph since it was made. Keeps LockPage: who holds
- * that must not wait for other locks (before PostgreSQL 17 no deadlock would be seen), so catalogs are
- * looked up before.
+ * The statement's state, anew when the index got its graph since it was made. Keeps LockPage: who
+ * holds that must not wait for other locks (before PostgreSQL 17 no deadlock would be seen), so
+ * catalogs are looked up before.
  */
 static HnswInsert *
 lock_index(Relation index, IndexInfo *info)

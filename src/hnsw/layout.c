@@ -1,6 +1,6 @@
 /*
- * layout.c: pages and rows of a vdist_hnsw index: sizes, checks, allocating. Calls the buffer manager and
- * the free space map; called by every other file of the folder.
+ * layout.c: pages and rows of a vdist_hnsw index: sizes, checks, allocating. Calls the buffer
+ * manager and the free space map; called by every other file of the folder.
  */
 #include "compat.h"
 
@@ -18,24 +18,24 @@
 #define PROJECTED_SLOTS(m) (3 * (m) / 2)
 
 /*
- * What is left of 2 m slots where that makes room for one row more: on a page that would have FEW_ROWS of them
- * or less it is a quarter of the size or more.
+ * What is left of 2 m slots where that makes room for one row more: on a page that would have
+ * FEW_ROWS of them or less it is a quarter of the size or more.
  */
 #define FEWER_SLOTS(m) (2 * (m) - (m) / 4)
 #define FEW_ROWS 3
 
 /*
- * Short codes: 1 bit of the first components alone, as many as leave seven eighths of the slots. With own
- * codes of 8 bits they must be so many per cent of all, else with 6 bits, which costs more reading of exact
- * vectors.
+ * Short codes: 1 bit of the first components alone, as many as leave seven eighths of the slots.
+ * With own codes of 8 bits they must be so many per cent of all, else with 6 bits, which costs more
+ * reading of exact vectors.
  */
 #define SHORT_PERCENT_8 40
 #define SHORT_PERCENT_6 33
 
 /*
- * An index of large vectors should be no larger than a graph of vectors, others not twice as large. Beside its vector
- * each row has links there, and so many other bytes. Down to LEAST_SLOTS slots are left out for that, else there are
- * fewer bits.
+ * An index of large vectors should be no larger than a graph of vectors, others not twice as large.
+ * Beside its vector each row has links there, and so many other bytes. Down to LEAST_SLOTS slots
+ * are left out for that, else there are fewer bits.
  */
 #define VECTOR_ROW_SIZE(dim, m) (sizeof(float) * (dim) + 2 * (m) * sizeof(ItemPointerData) + 96)
 #define LEAST_SLOTS(m) (2 * (m) - (m) / 2)
@@ -65,8 +65,8 @@ init_meta(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_construc
 }
 
 /*
- * Choose own_bits, slots and code_size for short codes with which a page has room for one row more than for
- * vectors. Returns the number of components they are of; 0 if there is no such choice.
+ * Choose own_bits, slots and code_size for short codes with which a page has room for one row more
+ * than for vectors. Returns the number of components they are of; 0 if there is no such choice.
  */
 static int
 choose_short(HnswMeta *meta)
@@ -97,9 +97,9 @@ choose_short(HnswMeta *meta)
 }
 
 /*
- * Rows of many dimensions are larger than vectors, and two of them, or a single one, leave much of a page
- * unused. Returns of how many components the codes must be so that one more fits; 0 if there is no need or
- * no way. Whether such codes suffice, a trial says.
+ * Rows of many dimensions are larger than vectors, and two of them, or a single one, leave much of
+ * a page unused. Returns of how many components the codes must be so that one more fits; 0 if there
+ * is no need or no way. Whether such codes suffice, a trial says.
  */
 int
 hnsw_short_code(const VdistIndexMetric *metric, int m)
@@ -116,7 +116,10 @@ hnsw_short_code(const VdistIndexMetric *metric, int m)
 	return choose_short(&meta);
 }
 
-/* Of few rows a page would have, make one more fit, with fewer slots or, if need be, own codes of 6 bits. */
+/*
+ * Of few rows a page would have, make one more fit, with fewer slots or, if need be, own codes of 6
+ * bits.
+ */
 static void
 fit_one_more(HnswMeta *meta)
 {
@@ -153,7 +156,10 @@ is_small(const HnswMeta *meta, Size size)
 	return 2 * rows >= vectors;
 }
 
-/* Where rows are larger than they should be, leave out slots and, if need be, take own codes of 6 bits. */
+/*
+ * Where rows are larger than they should be, leave out slots and, if need be, take own codes of 6
+ * bits.
+ */
 static void
 fit_small(HnswMeta *meta)
 {
@@ -192,12 +198,12 @@ hnsw_most_bits(const VdistIndexMetric *metric, int m)
 }
 
 /*
- * Fill in a metapage's sizes. Where 6 bits instead of 8 make room for one more row on a page, own codes
- * get them, unless leaving out one slot in 16 does so, too: own codes of 8 bits save reading exact
- * vectors. Slots beyond 2 m fill what a page would otherwise waste.
+ * Fill in a metapage's sizes. Where 6 bits instead of 8 make room for one more row on a page, own
+ * codes get them, unless leaving out one slot in 16 does so, too: own codes of 8 bits save reading
+ * exact vectors. Slots beyond 2 m fill what a page would otherwise waste.
  *
- * Values that are projected are mostly small, so rows must be: no bound comes from their own codes, which
- * only choose neighbors, and fewer slots do, as a search looks at more rows.
+ * Values that are projected are mostly small, so rows must be: no bound comes from their own codes,
+ * which only choose neighbors, and fewer slots do, as a search looks at more rows.
  */
 void
 hnsw_layout(HnswMeta *meta, const VdistIndexMetric *metric, int m, int ef_construction,
@@ -316,9 +322,9 @@ hnsw_routing_room(const HnswMeta *meta)
 }
 
 /*
- * How many routing rows there are at most, without need. Where about as many rows fit on a page as vectors
- * would, it is as many as fit on the metapage: fewer cost a search a hop or two, pages of their own make the
- * index larger than one of vectors.
+ * How many routing rows there are at most, without need. Where about as many rows fit on a page as
+ * vectors would, it is as many as fit on the metapage: fewer cost a search a hop or two, pages of
+ * their own make the index larger than one of vectors.
  */
 int
 hnsw_routing_limit(const HnswMeta *meta)
@@ -421,8 +427,8 @@ free_slot(const HnswMeta *meta, Page page, bool *last)
 }
 
 /*
- * Is the page of no use: new, or left from the time when the index had no graph? The further pages of
- * wide rows can be told from those of that time only where there are none now.
+ * Is the page of no use: new, or left from the time when the index had no graph? The further pages
+ * of wide rows can be told from those of that time only where there are none now.
  */
 bool
 hnsw_page_unused(const HnswMeta *meta, Page page)

@@ -1,6 +1,6 @@
 /*
- * pages.c: the last phase of CREATE INDEX: pages from the finished graph. Calls spool.c, layout.c and the
- * buffer manager; called by build.c.
+ * pages.c: the last phase of CREATE INDEX: pages from the finished graph. Calls spool.c, layout.c
+ * and the buffer manager; called by build.c.
  *
  * The index is written without WAL and logged as a whole at the end: until the transaction commits,
  * nobody else sees it.
@@ -74,8 +74,8 @@ hnsw_write_flat(Relation index, ForkNumber fork, HnswMeta *meta)
 }
 
 /*
- * Make room for the graph's rows at once: page by page, each would be written twice. As in a new hash
- * index, only the last page is written now.
+ * Make room for the graph's rows at once: page by page, each would be written twice. As in a new
+ * hash index, only the last page is written now.
  */
 static void
 extend(Writer *writer)
@@ -287,7 +287,9 @@ write_graph_rows(Writer *writer)
 	pfree(image);
 }
 
-/* Behind the graph's rows: heap rows that do not fit into theirs, in the order they were numbered. */
+/*
+ * Behind the graph's rows: heap rows that do not fit into theirs, in the order they were numbered.
+ */
 static void
 write_tids_rows(Writer *writer, uint32 number)
 {
@@ -408,7 +410,10 @@ put_entries(Writer *writer, const uint32 *positions, int n, char *to)
 	}
 }
 
-/* On the metapage, and on pages of their own what it has no room for: the last first, as they are read in order. */
+/*
+ * On the metapage, and on pages of their own what it has no room for: the last first, as they are
+ * read in order.
+ */
 static void
 write_routing(Writer *writer)
 {
@@ -520,7 +525,10 @@ hnsw_write_pages(HnswBuild *build)
 
 /* ---- in place of a flat index's pages ---- */
 
-/* Pages of a graph that was not finished before a crash: nothing leads there, but they look like it. */
+/*
+ * Pages of a graph that was not finished before a crash: nothing leads there, but they look like
+ * it.
+ */
 static void
 remove_leftovers(Relation index)
 {

@@ -2,9 +2,10 @@
  * plan.c: takes from a query's paths what nobody will read. Calls the catalog caches; called by the
  * roof's hook for upper paths.
  *
- * ORDER BY distance LIMIT k makes the planner compute the distance of every row it returns, although a
- * vdist_hnsw scan delivers rows in order and no one looks at the value. For a vector that is stored out
- * of line this costs more than the search: ten reads through the TOAST table's index.
+ * ORDER BY distance LIMIT k makes the planner compute the distance of every row it returns,
+ * although a vdist_hnsw scan delivers rows in order and no one looks at the value. For a vector
+ * that is stored out of line this costs more than the search: ten reads through the TOAST table's
+ * index.
  */
 #include "compat.h"
 
@@ -30,8 +31,8 @@ is_hnsw(const IndexOptInfo *index)
 }
 
 /*
- * The path with NULL for the value that has this reference, or NULL when it is no ordered index scan; and what
- * a row costs less.
+ * The path with NULL for the value that has this reference, or NULL when it is no ordered index
+ * scan; and what a row costs less.
  */
 static Path *
 without_value(PlannerInfo *root, Path *path, Index ref, Cost *saved)
@@ -75,9 +76,9 @@ without_value(PlannerInfo *root, Path *path, Index ref, Cost *saved)
 }
 
 /*
- * Spare the final paths of a query the distances that only order rows: a column that the query does not
- * return, of a scan directly below a LIMIT. A hook of this late hour sees even the statement whose planning
- * loaded the library, by opening an index.
+ * Spare the final paths of a query the distances that only order rows: a column that the query does
+ * not return, of a scan directly below a LIMIT. A hook of this late hour sees even the statement
+ * whose planning loaded the library, by opening an index.
  */
 void
 hnsw_trim_paths(PlannerInfo *root, RelOptInfo *final)

@@ -9,9 +9,9 @@
 #include "hnsw/hnsw.h"
 
 /*
- * A bit for every row that can be reached from the routing rows, or by anchors alone, of *nrows rows. Takes
- * a bit and at most four bytes a row in the current memory context. Changes under way may make
- * reached rows look unreached, never the other way round.
+ * A bit for every row that can be reached from the routing rows, or by anchors alone, of *nrows
+ * rows. Takes a bit and at most four bytes a row in the current memory context. Changes under way
+ * may make reached rows look unreached, never the other way round.
  */
 uint8 *
 hnsw_reach(Relation index, bool anchors, uint64 *nrows)

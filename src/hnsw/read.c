@@ -1,6 +1,6 @@
 /*
- * read.c: reading rows of the graph, and pages in general, where they were last found. Calls the buffer
- * manager; called by whoever reads rows, in the hottest of all loops.
+ * read.c: reading rows of the graph, and pages in general, where they were last found. Calls the
+ * buffer manager; called by whoever reads rows, in the hottest of all loops.
  */
 #include "compat.h"
 
@@ -50,9 +50,10 @@ is_warm(Buffer buffer)
 }
 
 /*
- * Where a page may be that this backend has not read yet. Pages that came into memory one after the other,
- * as CREATE INDEX, COPY and pg_prewarm read or write them, are in buffers that follow each other; so the
- * page that was looked up last tells where the others are, as long as that turns out right.
+ * Where a page may be that this backend has not read yet. Pages that came into memory one after the
+ * other, as CREATE INDEX, COPY and pg_prewarm read or write them, are in buffers that follow each
+ * other; so the page that was looked up last tells where the others are, as long as that turns out
+ * right.
  */
 static inline Buffer
 guess(const HnswHints *hints, BlockNumber block)
@@ -81,7 +82,9 @@ learn(HnswHints *hints, BlockNumber block, Buffer buffer)
 	hints->shift = shift;
 }
 
-/* A page that takes longer, in microseconds, comes from the disk and not from the system's cache. */
+/*
+ * A page that takes longer, in microseconds, comes from the disk and not from the system's cache.
+ */
 #define SLOW_READ 30.0
 
 /* Pages in a row that must be there at once before no wait is expected any more. */
@@ -111,10 +114,10 @@ look_up(Relation relation, BlockNumber block, HnswHints *hints)
 }
 
 /*
- * Pin a block, looking first in the buffer where it was last found, or may be: that spares the shared hash
- * table, whose misses are a third of a hop. The table is asked all the same when the page has been used
- * little, because only that tells the replacement clock that it is in use. True when it was found before,
- * and there.
+ * Pin a block, looking first in the buffer where it was last found, or may be: that spares the
+ * shared hash table, whose misses are a third of a hop. The table is asked all the same when the
+ * page has been used little, because only that tells the replacement clock that it is in use. True
+ * when it was found before, and there.
  */
 static inline bool
 read_hinted(Relation relation, BlockNumber block, HnswHints *hints, Buffer *hint, Buffer *buffer)
@@ -253,8 +256,8 @@ hnsw_prefetch(Relation index, const HnswMeta *meta, uint32 number)
 
 /*
  * Pin and share-lock a row's page and return the row. For a wide row, read->copy must have row_size
- * bytes. End with hnsw_read_unlock; the pin stays for the next row, which is often on the same page. A
- * page that was read before is not checked again: that would be two cache misses more.
+ * bytes. End with hnsw_read_unlock; the pin stays for the next row, which is often on the same
+ * page. A page that was read before is not checked again: that would be two cache misses more.
  */
 const HnswRow *
 hnsw_read(HnswRead *read, Relation index, const HnswMeta *meta, uint32 number)

@@ -1,9 +1,9 @@
 /*
- * relink.c: neighbors for a row of the graph as if it was new. Calls insert.c's search, candidates.c, edges.c
- * and write.c; called by vacuum.c.
+ * relink.c: neighbors for a row of the graph as if it was new. Calls insert.c's search,
+ * candidates.c, edges.c and write.c; called by vacuum.c.
  *
- * Where much is dead around a row, what is left in its list and in those of the dead is no longer what is
- * near: repair.c would fill the list, but a build or an insert would find others.
+ * Where much is dead around a row, what is left in its list and in those of the dead is no longer
+ * what is near: repair.c would fill the list, but a build or an insert would find others.
  */
 #include "compat.h"
 
@@ -12,7 +12,10 @@
 /* Of the rows that a search expands, one in so many must be live: else repair.c knows better. */
 #define FEW_LIVE 4
 
-/* Put the anchors of the old list that were not chosen into the new one, in place of the last chosen. */
+/*
+ * Put the anchors of the old list that were not chosen into the new one, in place of the last
+ * chosen.
+ */
 static void
 keep_anchors(const HnswMeta *meta, const HnswRow *old, HnswRow *new)
 {
@@ -64,10 +67,9 @@ write_list(HnswInsert *insert, uint32 number, const HnswRow *old, const HnswRow 
 }
 
 /*
- * Give a row of one page the live neighbors that an insert of its vector would choose, and edges back to it.
- * Anchors stay, those of dead rows, too. The list stays as it is when nearly all around is dead, or when
- * an insert changes it meanwhile.
- * Allocates in the current memory context.
+ * Give a row of one page the live neighbors that an insert of its vector would choose, and edges
+ * back to it. Anchors stay, those of dead rows, too. The list stays as it is when nearly all around
+ * is dead, or when an insert changes it meanwhile. Allocates in the current memory context.
  */
 void
 hnsw_relink_row(HnswInsert *insert, uint32 number)

@@ -1,10 +1,10 @@
 /*
- * repair.c: a list of neighbors without dead ones. Calls layout.c, write.c and what insert.c chooses
- * neighbors with; called by vacuum.c, once or twice for every row that lists a dead one.
+ * repair.c: a list of neighbors without dead ones. Calls layout.c, write.c and what insert.c
+ * chooses neighbors with; called by vacuum.c, once or twice for every row that lists a dead one.
  *
- * With a tenth of the rows dead nearly every row lists one, so a repair must cost what is dead and not what
- * is alive. Live neighbors stay, with the codes that the list has; the neighbors of the dead take the
- * free slots, and only of those that do the row itself is read.
+ * With a tenth of the rows dead nearly every row lists one, so a repair must cost what is dead and
+ * not what is alive. Live neighbors stay, with the codes that the list has; the neighbors of the
+ * dead take the free slots, and only of those that do the row itself is read.
  */
 #include "compat.h"
 
@@ -13,7 +13,9 @@
 #include "hnsw/hnsw.h"
 #include "kernel/kernel.h"
 
-/* For every neighbor that died, that many rows found through dead ones are remembered, the nearest. */
+/*
+ * For every neighbor that died, that many rows found through dead ones are remembered, the nearest.
+ */
 #define FOUND 8
 
 /* A row that may get a slot. */
@@ -219,8 +221,8 @@ close_holes(Repair *repair, int n)
 }
 
 /*
- * Give every slot its row. What stays, stays where it is; a hole that a kept one left goes to a newly
- * kept one, the others to the nearest found.
+ * Give every slot its row. What stays, stays where it is; a hole that a kept one left goes to a
+ * newly kept one, the others to the nearest found.
  */
 static void
 place(Repair *repair, Choice *choices, int n)
@@ -267,8 +269,8 @@ place(Repair *repair, Choice *choices, int n)
 }
 
 /*
- * Choose from the live neighbors and what was found. Neighbors that were kept stay so; for each that
- * died, the nearest row that points in a direction of its own is kept.
+ * Choose from the live neighbors and what was found. Neighbors that were kept stay so; for each
+ * that died, the nearest row that points in a direction of its own is kept.
  */
 static void
 choose(Repair *repair)
@@ -335,8 +337,8 @@ write_slot(Repair *repair, HnswWrite *write, int slot)
 }
 
 /*
- * Write the new list, unless the row changed since it was read. A slot of a wide row is a record; there is
- * no row in two slots between them: nothing moves but from the end, which goes with it.
+ * Write the new list, unless the row changed since it was read. A slot of a wide row is a record;
+ * there is no row in two slots between them: nothing moves but from the end, which goes with it.
  */
 static bool
 write_list(Repair *repair)
@@ -375,8 +377,9 @@ write_list(Repair *repair)
 }
 
 /*
- * Give a row a list without those whose bit is set in dead, but dead ones whose anchor is in it only if
- * `anchors`. Allocates in the current memory context and leaves insert->x and new_code changed.
+ * Give a row a list without those whose bit is set in dead, but dead ones whose anchor is in it
+ * only if `anchors`. Allocates in the current memory context and leaves insert->x and new_code
+ * changed.
  */
 void
 hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead, uint64 nrows,

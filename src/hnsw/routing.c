@@ -1,10 +1,10 @@
 /*
- * routing.c: which rows of a new graph become routing rows. Calls graph.c and the spools of the build;
- * called by pages.c.
+ * routing.c: which rows of a new graph become routing rows. Calls graph.c and the spools of the
+ * build; called by pages.c.
  *
- * The entries of the graph lead to every row, but a search with a small pool does not take every way: where
- * rows lie in many small crowds, the first one or two that it meets fill its pool. So rows are
- * searched for, and those whose neighborhood is not found become routing rows, too.
+ * The entries of the graph lead to every row, but a search with a small pool does not take every
+ * way: where rows lie in many small crowds, the first one or two that it meets fill its pool. So
+ * rows are searched for, and those whose neighborhood is not found become routing rows, too.
  */
 #include "compat.h"
 
@@ -18,10 +18,15 @@
 /* The pool of a trial search. */
 #define TRIAL_EF 10
 
-/* Ranking one routing row in several, which saves the time of some hops, may miss that many more. */
+/*
+ * Ranking one routing row in several, which saves the time of some hops, may miss that many more.
+ */
 #define MISSED_MORE 0.02
 
-/* Rows that are searched for to see whether there is need: one in so many, and about how many at most. */
+/*
+ * Rows that are searched for to see whether there is need: one in so many, and about how many at
+ * most.
+ */
 #define TRIAL_STEP 32
 #define TRIAL_ROWS 400
 
@@ -35,14 +40,17 @@
 /* They do where no more than that much of what was missed still is. */
 #define HELPFUL 0.7
 
-/* One row in so many is searched for, and may become a routing row, where there is need; so often, if need be. */
+/*
+ * One row in so many is searched for, and may become a routing row, where there is need; so often,
+ * if need be.
+ */
 #define ADD_STEP 8
 #define ADD_ROUNDS 3
 
 /*
- * Where there is room for few routing rows, so many rows are searched for, as an ordinary search would do it, and
- * those that are not found take the last quarter of the room: some hundred rows far from all others may
- * have no routing row near them otherwise.
+ * Where there is room for few routing rows, so many rows are searched for, as an ordinary search
+ * would do it, and those that are not found take the last quarter of the room: some hundred rows
+ * far from all others may have no routing row near them otherwise.
  */
 #define FEW_ROWS 1024
 #define FEW_EF HNSW_DEFAULT_EF_SEARCH
@@ -65,7 +73,10 @@ row_number(const Trial *trial, int64 position)
 	return trial->first + position * trial->build->meta.span;
 }
 
-/* The graph's entries and, so that a search finds its way to every crowd, the first row of each centre. */
+/*
+ * The graph's entries and, so that a search finds its way to every crowd, the first row of each
+ * centre.
+ */
 static int
 first_positions(HnswBuild *build, uint32 **positions)
 {
@@ -116,8 +127,9 @@ add_routing(Trial *trial, uint32 position)
 }
 
 /*
- * What a backend would remember of the index if it was complete, with as many routing rows as there are. Its
- * codes take vectors that are rotated already, because that is what own codes are decoded to.
+ * What a backend would remember of the index if it was complete, with as many routing rows as there
+ * are. Its codes take vectors that are rotated already, because that is what own codes are decoded
+ * to.
  */
 static void
 begin_trial(Trial *trial, HnswBuild *build, uint32 first, const uint32 *positions, int n)
@@ -220,8 +232,9 @@ run(Trial *trial, HnswSearch *search, int64 position)
 }
 
 /*
- * Does a search for the row at a position find its way there: to the row or one of those that it keeps as
- * neighbors, or to something that is nearer by the codes, as it may well be with inner products?
+ * Does a search for the row at a position find its way there: to the row or one of those that it
+ * keeps as neighbors, or to something that is nearer by the codes, as it may well be with inner
+ * products?
  */
 static bool
 is_found(Trial *trial, int64 position)
@@ -301,7 +314,10 @@ add_far(Trial *trial, int limit)
 	trial->search.ef = TRIAL_EF;
 }
 
-/* More routing rows, if there is need and if they help; returns the share of the rows that is not found. */
+/*
+ * More routing rows, if there is need and if they help; returns the share of the rows that is not
+ * found.
+ */
 static double
 add_needed(Trial *trial)
 {
@@ -342,9 +358,10 @@ compare_positions(const void *a, const void *b)
 }
 
 /*
- * Of HNSW_ROUTING_STEP routing rows one is ranked for all of them. Those of a small crowd far from all others lie
- * somewhere between these, so no search comes to them, and hardly any row tells. So a routing row that searches do not
- * find gets the place of one that is ranked, of its own neighbors in the order or of the next ones.
+ * Of HNSW_ROUTING_STEP routing rows one is ranked for all of them. Those of a small crowd far from
+ * all others lie somewhere between these, so no search comes to them, and hardly any row tells. So
+ * a routing row that searches do not find gets the place of one that is ranked, of its own
+ * neighbors in the order or of the next ones.
  */
 static void
 show_hidden(Trial *trial)
@@ -378,8 +395,8 @@ show_hidden(Trial *trial)
 }
 
 /*
- * Put the routing rows in order. May searches then rank one in several of them, where they missed a share by
- * ranking all?
+ * Put the routing rows in order. May searches then rank one in several of them, where they missed a
+ * share by ranking all?
  */
 static bool
 sort_routing(Trial *trial, double share)
@@ -473,8 +490,8 @@ add_long(Trial *trial)
 }
 
 /*
- * The positions of the rows that become routing rows, and what the metapage, head, says of searches. Of the graph
- * all is on pages but these rows.
+ * The positions of the rows that become routing rows, and what the metapage, head, says of
+ * searches. Of the graph all is on pages but these rows.
  */
 uint32 *
 hnsw_choose_routing(HnswBuild *build, uint32 first, int *count, HnswMeta *head)

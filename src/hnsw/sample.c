@@ -1,6 +1,6 @@
 /*
- * sample.c: what CREATE INDEX learns from a sample of the table before it reads it: the centre of all
- * codes, their range, the graph's centre. Calls trial.c and the table; called by build.c.
+ * sample.c: what CREATE INDEX learns from a sample of the table before it reads it: the centre of
+ * all codes, their range, the graph's centre. Calls trial.c and the table; called by build.c.
  */
 #include "compat.h"
 
@@ -93,8 +93,8 @@ compare_floats(const void *a, const void *b)
 }
 
 /*
- * The length that rows have which answer searches for the largest inner product: the median over the
- * ANSWERS nearest of some rows.
+ * The length that rows have which answer searches for the largest inner product: the median over
+ * the ANSWERS nearest of some rows.
  */
 static float
 answer_norm(const Sample *sample)
@@ -146,7 +146,9 @@ hnsw_lift(float norm, int dim, const float *x, float *out)
 	out[dim] = rest > 0 ? sqrtf(rest) : 0.0f;
 }
 
-/* What the graph of an index for inner products is built from (hnsw_lift), and where its centre is. */
+/*
+ * What the graph of an index for inner products is built from (hnsw_lift), and where its centre is.
+ */
 static void
 sample_lift(const Sample *sample, HnswSample *result)
 {
@@ -182,8 +184,8 @@ fold(Sample *sample)
 }
 
 /*
- * Make the mean one of halves, for which the metapage has room, unless it is so far off that rounding moves it
- * away from the rows: the mean square of their distance from it is given.
+ * Make the mean one of halves, for which the metapage has room, unless it is so far off that
+ * rounding moves it away from the rows: the mean square of their distance from it is given.
  */
 static void
 round_mean(HnswSample *result, double square)
@@ -203,8 +205,8 @@ round_mean(HnswSample *result, double square)
 }
 
 /*
- * From the sample all of *result, which the caller has filled with what holds without; bits only if they
- * are 0.
+ * From the sample all of *result, which the caller has filled with what holds without; bits only if
+ * they are 0.
  */
 static void
 decide(Sample *sample, HnswSample *result)
@@ -265,8 +267,8 @@ prepare_next(Sample *sample, VdistMetric metric)
 }
 
 /*
- * The same, of L1's codes or, where those are too rough, of square roots' or the vectors' own by L2, if they find more: these are
- * rotated, and do with fewer bits.
+ * The same, of L1's codes or, where those are too rough, of square roots' or the vectors' own by
+ * L2, if they find more: these are rotated, and do with fewer bits.
  */
 static void
 decide_metric(Sample *sample, HnswSample *result)

@@ -1,10 +1,11 @@
 /*
- * scan.c: an ordered index scan: rows by exact distance, ties by TID. Calls graph.c, stream.c and, for
- * the exact vectors, fetch.c; called by core through handler.c.
+ * scan.c: an ordered index scan: rows by exact distance, ties by TID. Calls graph.c, stream.c and,
+ * for the exact vectors, fetch.c; called by core through handler.c.
  *
- * The graph yields rows with bounds of their distance. A heap holds lower bounds and exact distances
- * together: an exact distance that comes out is the nearest there is; a bound that comes out is
- * replaced by the exact distance, read from the table, unless its upper bound is below all the others.
+ * The graph yields rows with bounds of their distance. A heap holds lower bounds and exact
+ * distances together: an exact distance that comes out is the nearest there is; a bound that comes
+ * out is replaced by the exact distance, read from the table, unless its upper bound is below all
+ * the others.
  */
 #include "compat.h"
 
@@ -142,8 +143,8 @@ hnsw_scan_hit(HnswScan *so, uint32 number, const HnswRow *row)
 }
 
 /*
- * A row of a flat index. Where the row has the very vector that the operator is about, its distance is
- * known; else only the table can tell.
+ * A row of a flat index. Where the row has the very vector that the operator is about, its distance
+ * is known; else only the table can tell.
  */
 static void
 visit_flat(void *arg, uint32 number, const HnswRow *row)
@@ -191,8 +192,8 @@ visit_hit(HnswSearch *search, uint32 number, const HnswRow *row)
 }
 
 /*
- * All heap rows of a hit, in the row context's parent. The chain may change while it is read; what it
- * loses was dead, what it gains is not visible yet.
+ * All heap rows of a hit, in the row context's parent. The chain may change while it is read; what
+ * it loses was dead, what it gains is not visible yet.
  */
 static ItemPointer
 hit_tids(HnswScan *so, const HnswHit *hit, int *count)
@@ -323,8 +324,8 @@ hnsw_limit_scan(IndexScanDesc scan, const HnswScanLimits *limits)
 }
 
 /*
- * Make the lists as long as a search begins with. What a long one needed would count as the memory of the next, and
- * cut that short.
+ * Make the lists as long as a search begins with. What a long one needed would count as the memory
+ * of the next, and cut that short.
  */
 static void
 set_lists(HnswScan *so)
@@ -367,8 +368,8 @@ prepare(IndexScanDesc scan, const HnswCache *cache)
 }
 
 /*
- * Take the query; a NULL is as far from every row and is searched for like a zero vector. Getting at its
- * value may open relations, so the cache is asked for behind that.
+ * Take the query; a NULL is as far from every row and is searched for like a zero vector. Getting
+ * at its value may open relations, so the cache is asked for behind that.
  */
 static const HnswCache *
 set_query(IndexScanDesc scan)
@@ -422,11 +423,11 @@ is_nearest(HnswScan *so, const HnswResult *result)
 }
 
 /*
- * May the nearest result be returned? Of the first search, as many as a usual LIMIT asks for, or an eighth of
- * what it looks at. Who asks for more has a condition or a large LIMIT and is
- * served by the stream, which looks further: what is returned too early costs all that is found late.
- * What the operator makes NaN comes behind all other rows, so behind those that no search has found, too, unless
- * the query makes all of them NaN.
+ * May the nearest result be returned? Of the first search, as many as a usual LIMIT asks for, or an
+ * eighth of what it looks at. Who asks for more has a condition or a large LIMIT and is served by
+ * the stream, which looks further: what is returned too early costs all that is found late. What
+ * the operator makes NaN comes behind all other rows, so behind those that no search has found,
+ * too, unless the query makes all of them NaN.
  */
 static bool
 can_return(HnswScan *so)

@@ -14,9 +14,9 @@
 #define NO_BLOCK (-1)
 
 /*
- * In the file, records lie in blocks of whole pages. The last block, which still grows, is in `tail`;
- * others are read through a cache with one place for each of every nplaces blocks: those asked for
- * lie near each other.
+ * In the file, records lie in blocks of whole pages. The last block, which still grows, is in
+ * `tail`; others are read through a cache with one place for each of every nplaces blocks: those
+ * asked for lie near each other.
  */
 struct HnswSpool
 {

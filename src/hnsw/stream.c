@@ -1,8 +1,8 @@
 /*
- * stream.c: an index scan that goes on. Behind the first search's pool comes a best-first search that
- * forgets nothing and can be resumed; when it has no way on, or its memory exceeds work_mem, every row
- * not returned yet is sorted by exact distance and returned. So each row comes once. Calls graph.c's
- * parts, layout.c and tuplesort; called by scan.c.
+ * stream.c: an index scan that goes on. Behind the first search's pool comes a best-first search
+ * that forgets nothing and can be resumed; when it has no way on, or its memory exceeds work_mem,
+ * every row not returned yet is sorted by exact distance and returned. So each row comes once.
+ * Calls graph.c's parts, layout.c and tuplesort; called by scan.c.
  */
 #include "compat.h"
 
@@ -135,8 +135,8 @@ see(HnswScan *so, uint64 key)
 }
 
 /*
- * Begin where the first search did. Its hits stay as they are; their rows are expanded once more for
- * the neighbors that did not fit into its pool.
+ * Begin where the first search did. Its hits stay as they are; their rows are expanded once more
+ * for the neighbors that did not fit into its pool.
  */
 void
 hnsw_stream_begin(HnswScan *so)
@@ -221,8 +221,8 @@ hnsw_stream_more(HnswScan *so)
 
 /*
  * Has the search come far enough to return a row at this distance? It must have nothing nearer to
- * expand, and be as many rows ahead of what was returned as the first search was, and by a multiple of
- * what was returned: the farther out, the more rows are reached late, and those come last.
+ * expand, and be as many rows ahead of what was returned as the first search was, and by a multiple
+ * of what was returned: the farther out, the more rows are reached late, and those come last.
  */
 bool
 hnsw_stream_passed(HnswScan *so, double distance)

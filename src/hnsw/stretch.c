@@ -1,12 +1,13 @@
 /*
- * stretch.c: how far a search looks. Calls the graph core; called by scan.c, by routing.c, which measures it
- * in a build, and by vacuum.c, where that is no longer what the index is.
+ * stretch.c: how far a search looks. Calls the graph core; called by scan.c, by routing.c, which
+ * measures it in a build, and by vacuum.c, where that is no longer what the index is.
  *
- * With a fixed number of rows to expand, an easy query expands many that are far behind what it returns, and a hard
- * one stops among rows nearly as near as its nearest. So a search goes on while rows are within a multiple,
- * the stretch, of the distance of the 16th nearest that it found. How many rows that are depends on the data: a
- * build measures the stretch at which they are ef on the average. It grows by a power of ef as distances
- * do with the number of rows within them: by one over the data's dimension.
+ * With a fixed number of rows to expand, an easy query expands many that are far behind what it
+ * returns, and a hard one stops among rows nearly as near as its nearest. So a search goes on while
+ * rows are within a multiple, the stretch, of the distance of the 16th nearest that it found. How
+ * many rows that are depends on the data: a build measures the stretch at which they are ef on the
+ * average. It grows by a power of ef as distances do with the number of rows within them: by one
+ * over the data's dimension.
  */
 #include "compat.h"
 
@@ -19,7 +20,10 @@
 
 #include "hnsw/hnsw.h"
 
-/* A search expands between two thirds of ef rows and MOST_TIMES ef, and at most MOST_MORE more than ef. */
+/*
+ * A search expands between two thirds of ef rows and MOST_TIMES ef, and at most MOST_MORE more than
+ * ef.
+ */
 #define MOST_TIMES 4
 #define MOST_MORE 3000
 
@@ -64,8 +68,8 @@ nearest_size(int ef)
 }
 
 /*
- * Have a search look at ef rows on the average, instead of ef rows, if the index has a stretch. Allocates, like
- * hnsw_search_init, which it follows.
+ * Have a search look at ef rows on the average, instead of ef rows, if the index has a stretch.
+ * Allocates, like hnsw_search_init, which it follows.
  */
 void
 hnsw_stretch_set(HnswSearch *search)
@@ -111,8 +115,8 @@ hnsw_stretch_begin(HnswStretch *measured, Relation index, const HnswMeta *meta)
 }
 
 /*
- * Search for a row of the index, x, prepared, and remember how far the rows of the pool are, by the last of its
- * nearest.
+ * Search for a row of the index, x, prepared, and remember how far the rows of the pool are, by the
+ * last of its nearest.
  */
 void
 hnsw_stretch_add(HnswStretch *measured, const HnswCache *cache, uint32 number, const float *x)
@@ -138,7 +142,9 @@ hnsw_stretch_add(HnswStretch *measured, const HnswCache *cache, uint32 number, c
 	measured->n++;
 }
 
-/* How many rows searches with this stretch would have expanded on the average, which are to be ef. */
+/*
+ * How many rows searches with this stretch would have expanded on the average, which are to be ef.
+ */
 static double
 mean_expanded(const HnswStretch *measured, float stretch, int ef)
 {
@@ -220,7 +226,10 @@ hnsw_stretch_end(HnswStretch *measured, int64 nrows, HnswMeta *meta)
 
 /* ---- measuring again ---- */
 
-/* The first live row with a place among the others on a page, as a vector, prepared; HNSW_NO_ROW if there is none. */
+/*
+ * The first live row with a place among the others on a page, as a vector, prepared; HNSW_NO_ROW if
+ * there is none.
+ */
 static uint32
 first_row(HnswSearch *search, BufferAccessStrategy strategy, BlockNumber block, float *x)
 {
@@ -273,8 +282,9 @@ write_stretch(Relation index, const HnswMeta *measured)
 }
 
 /*
- * Measure the stretch of an index where there are about nrows rows by now, if that is another order of size than
- * when it was measured, as in an index that was made on an empty table. Searches for rows of the index.
+ * Measure the stretch of an index where there are about nrows rows by now, if that is another order
+ * of size than when it was measured, as in an index that was made on an empty table. Searches for
+ * rows of the index.
  */
 void
 hnsw_stretch_again(Relation index, BufferAccessStrategy strategy, double nrows)

@@ -1,6 +1,6 @@
 /*
- * trial.c: which codes suit a table: they are tried on a sample of its rows, with more and more bits, about
- * the mean and about several centres. Calls code.c; called by sample.c.
+ * trial.c: which codes suit a table: they are tried on a sample of its rows, with more and more
+ * bits, about the mean and about several centres. Calls code.c; called by sample.c.
  */
 #include "compat.h"
 
@@ -13,9 +13,10 @@
 #include "kernel/kernel.h"
 
 /*
- * What codes must be able to do: of the nearest 10 rows, so many are among the 40 nearest by the codes, which is
- * the pool of a search with the default ef_search. In a sample of a tenth of the table that is 1 row among 4. But
- * fewer than 2 say little. The README has the figures of real sets.
+ * What codes must be able to do: of the nearest 10 rows, so many are among the 40 nearest by the
+ * codes, which is the pool of a search with the default ef_search. In a sample of a tenth of the
+ * table that is 1 row among 4. But fewer than 2 say little. The README has the figures of real
+ * sets.
  */
 #define POOL (HNSW_DEFAULT_EF_SEARCH / HNSW_TRIAL_K)
 #define LEAST_K 2
@@ -23,35 +24,43 @@
 #define TRIAL_QUERIES 256
 #define ENOUGH_RECALL 0.93
 
-/* Codes of which so many queries, spread over the sample, find no more than this are not good enough: that will do. */
+/*
+ * Codes of which so many queries, spread over the sample, find no more than this are not good
+ * enough: that will do.
+ */
 #define FIRST_QUERIES 64
 #define HOPELESS 0.75
 
 /*
- * Where the sample is all there is, or the beginning of a table that grows, many more rows may come, among which the
- * nearest must still be told apart: in crowds of which the sample has ten rows each any code finds the crowd. In a table
- * of ten times as many rows the 40 nearest are 4 of these. About centres, which suit the few rows that they
- * are made of better than others, more is asked for.
+ * Where the sample is all there is, or the beginning of a table that grows, many more rows may
+ * come, among which the nearest must still be told apart: in crowds of which the sample has ten
+ * rows each any code finds the crowd. In a table of ten times as many rows the 40 nearest are 4 of
+ * these. About centres, which suit the few rows that they are made of better than others, more is
+ * asked for.
  */
 #define NEAREST 2
 #define NEAR_POOL 4
 #define ENOUGH_NEAR 0.9
 #define ENOUGH_NEAR_CENTRES 0.95
 
-/* Codes of 1 bit, of all components or of some, are not to be taken when it is close: 2 bits cost little. */
+/*
+ * Codes of 1 bit, of all components or of some, are not to be taken when it is close: 2 bits cost
+ * little.
+ */
 #define ENOUGH_RECALL_1 0.95
 
 /*
- * Rows are scattered, like random ones of many dimensions, when for so many of them even the nearest are that far
- * beside the distance of any two. Then it is the graph that finds little, and more bits gain less than a larger
- * ef_search: they are at most 2. The README has figures.
+ * Rows are scattered, like random ones of many dimensions, when for so many of them even the
+ * nearest are that far beside the distance of any two. Then it is the graph that finds little, and
+ * more bits gain less than a larger ef_search: they are at most 2. The README has figures.
  */
 #define SCATTERED_SHARE 0.9
 #define SCATTERED 0.75
 
 /*
- * Codes of 8 bits, of few dimensions, find nearly all, and so do codes about enough centres. Where codes about the
- * mean find a little less than most do, centres are tried, too: they may be better than more bits.
+ * Codes of 8 bits, of few dimensions, find nearly all, and so do codes about enough centres. Where
+ * codes about the mean find a little less than most do, centres are tried, too: they may be better
+ * than more bits.
  */
 #define LONG_CODE_DIMS 32
 #define ENOUGH_RECALL_LONG 0.98
@@ -59,8 +68,8 @@
 #define ENOUGH_RECALL_CENTRES 0.98
 
 /*
- * Centres are tried until they find enough, or show no promise (64 of them); and taken when they are worth it: by
- * how much of what codes about the mean miss they still do.
+ * Centres are tried until they find enough, or show no promise (64 of them); and taken when they
+ * are worth it: by how much of what codes about the mean miss they still do.
  */
 #define PROMISING 0.9
 #define WORTH_CENTRES 0.5
@@ -284,8 +293,8 @@ typedef struct Attempt
 } Attempt;
 
 /*
- * The share of k rows, of those that are given, that are among `pool` nearest by estimate. Of rows with equal
- * estimates, which codes cannot tell apart, it is chance which are.
+ * The share of k rows, of those that are given, that are among `pool` nearest by estimate. Of rows
+ * with equal estimates, which codes cannot tell apart, it is chance which are.
  */
 static double
 share_among(const Attempt *attempt, const int *nearest, int nnearest, int k, int pool,
@@ -303,8 +312,8 @@ share_among(const Attempt *attempt, const int *nearest, int nnearest, int k, int
 }
 
 /*
- * The shares of the nearest rows that are among POOL times as many nearest by estimate, and among 2 and 4 times
- * those; and Tried.near.
+ * The shares of the nearest rows that are among POOL times as many nearest by estimate, and among 2
+ * and 4 times those; and Tried.near.
  */
 static void
 shares_found(const Attempt *attempt, int query, const float *estimate, double *share)
@@ -418,7 +427,9 @@ ask(void *arg, int thread, uint64_t from, uint64_t to)
 	return true;
 }
 
-/* What codes are worth: by the first queries alone, unless that is not clear, or all are asked for. */
+/*
+ * What codes are worth: by the first queries alone, unless that is not clear, or all are asked for.
+ */
 static Tried
 try_codes(const Trial *trial, const HnswCodes *codes, bool all)
 {
@@ -517,9 +528,9 @@ try_bits(Trial *trial, const HnswSample *result, int bits, int ncentres)
 }
 
 /*
- * The same about the mean. The range of L1's codes is chosen, too: a wider one has larger steps, but of components
- * that are rarely large, as those of histograms, the large ones are what matters. The graph has 7 bits for the
- * same range, and there it shows (recall .89 instead of .93).
+ * The same about the mean. The range of L1's codes is chosen, too: a wider one has larger steps,
+ * but of components that are rarely large, as those of histograms, the large ones are what matters.
+ * The graph has 7 bits for the same range, and there it shows (recall .89 instead of .93).
  */
 static double
 try_ranges(Trial *trial, HnswSample *result, int bits)
@@ -561,8 +572,8 @@ short_enough(const Trial *trial, const HnswSample *result)
 }
 
 /*
- * The fewest bits with which codes find enough, or the most that make sense; *found is what those find. L1's are
- * not rotated, so they need more of them.
+ * The fewest bits with which codes find enough, or the most that make sense; *found is what those
+ * find. L1's are not rotated, so they need more of them.
  */
 static int
 fewest_bits(Trial *trial, HnswSample *result, int ncentres, double *found)
@@ -587,10 +598,10 @@ fewest_bits(Trial *trial, HnswSample *result, int ncentres, double *found)
 }
 
 /*
- * Where codes about the mean do not tell rows apart, because those lie in crowds that are small beside
- * the distances between them, try several centres: the fewest that are enough. In two or three
- * dimensions a large table has more rows than codes about one centre can tell apart, and no sample says so.
- * about_mean is what codes of so many bits about the mean find.
+ * Where codes about the mean do not tell rows apart, because those lie in crowds that are small
+ * beside the distances between them, try several centres: the fewest that are enough. In two or
+ * three dimensions a large table has more rows than codes about one centre can tell apart, and no
+ * sample says so. about_mean is what codes of so many bits about the mean find.
  */
 static void
 choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_given)
@@ -662,8 +673,9 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 }
 
 /*
- * Where codes find little, because more bits would make the index too large, searches must look at more rows: at as
- * many as hold what is nearest. Where 4 times as many do not either, it is not the codes alone.
+ * Where codes find little, because more bits would make the index too large, searches must look at
+ * more rows: at as many as hold what is nearest. Where 4 times as many do not either, it is not the
+ * codes alone.
  */
 static int
 choose_factor(Trial *trial, HnswSample *result)

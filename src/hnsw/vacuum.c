@@ -1,12 +1,12 @@
 /*
- * vacuum.c: removes dead heap rows and repairs the graph. Calls layout.c, write.c, repair.c and anchor.c;
- * called by core through handler.c.
+ * vacuum.c: removes dead heap rows and repairs the graph. Calls layout.c, write.c, repair.c,
+ * relink.c and anchor.c; called by core through handler.c.
  *
- * Passes over the pages: take out dead TIDs and mark rows that lose their last one as dead; wait for the
- * inserts that may have linked to them; give every row that lists dead ones a new list, from its live
- * neighbors and those of the dead, but leave it the dead whose anchors it has until all live rows have
- * anchors in lists of live ones; free the dead. Memory: four bits a row, and four bytes for each row on the
- * way while anchors are followed.
+ * Passes over the pages: take out dead TIDs and mark rows that lose their last one as dead; wait
+ * for the inserts that may have linked to them; give every row that lists dead ones a new list,
+ * from its live neighbors and those of the dead, but leave it the dead whose anchors it has until
+ * all live rows have anchors in lists of live ones; free the dead. Memory: four bits a row, and
+ * four bytes for each row on the way while anchors are followed.
  */
 #include "compat.h"
 
@@ -252,8 +252,8 @@ chain_has_rows(Vacuum *vacuum, HnswRead *read, uint32 owner, uint32 more)
 }
 
 /*
- * Rows whose chain lost heap rows die when none is left, else inserts may use the room. Inserts append to
- * chains without a lock on their owner, so they must stand aside for each row.
+ * Rows whose chain lost heap rows die when none is left, else inserts may use the room. Inserts
+ * append to chains without a lock on their owner, so they must stand aside for each row.
  */
 static void
 chain_pass(Vacuum *vacuum)
@@ -296,7 +296,9 @@ chain_pass(Vacuum *vacuum)
 /* Where more than one in so many of a list is dead, the row gets neighbors as if it was new. */
 #define MANY_DEAD 3
 
-/* Dead neighbors whose anchor is in a list go from it only if `anchors`: others may hang on them. */
+/*
+ * Dead neighbors whose anchor is in a list go from it only if `anchors`: others may hang on them.
+ */
 static void
 repair_pass(Vacuum *vacuum, bool anchors)
 {

@@ -1,11 +1,11 @@
 /*
- * write.c: changing rows that exist. Calls the buffer manager and writes WAL; called by insert.c and
- * vacuum.c.
+ * write.c: changing rows that exist. Calls the buffer manager and writes WAL; called by insert.c
+ * and vacuum.c.
  *
- * The records are those of core's generic resource manager, which any server replays without preloading
- * anything; but the differences are found here. GenericXLog copies a page, compares it byte by byte
- * and copies it back, which took more than a third of an insert; here only the row is copied, and
- * compared by words.
+ * The records are those of core's generic resource manager, which any server replays without
+ * preloading anything; but the differences are found here. GenericXLog copies a page, compares it
+ * byte by byte and copies it back, which took more than a third of an insert; here only the row is
+ * copied, and compared by words.
  */
 #include "compat.h"
 
@@ -27,8 +27,8 @@ typedef struct Image
 static Image images[HNSW_WRITE_PAGES];
 
 /*
- * What differs, in generic WAL's form: {uint16 offset, uint16 length, bytes} each. Differences that are
- * less than a word apart become one, so it is never longer than this.
+ * What differs, in generic WAL's form: {uint16 offset, uint16 length, bytes} each. Differences that
+ * are less than a word apart become one, so it is never longer than this.
  */
 static char deltas[HNSW_WRITE_PAGES][BLCKSZ + 64];
 
@@ -86,8 +86,8 @@ image_apply(const Image *image, Page page, char *delta)
 }
 
 /*
- * Lock a row's page exclusively and begin a change of write->row, which write_end or write_abort must
- * finish.
+ * Lock a row's page exclusively and begin a change of write->row, which write_end or write_abort
+ * must finish.
  */
 void
 hnsw_write_begin(HnswWrite *write, Relation index, const HnswMeta *meta, uint32 number)
@@ -108,8 +108,9 @@ hnsw_write_begin(HnswWrite *write, Relation index, const HnswMeta *meta, uint32 
 }
 
 /*
- * Change bytes of the row at an offset. Bytes of a wide row may be on further pages: those are locked
- * after the first page, in ascending order, and stay locked until the end; at most two of them.
+ * Change bytes of the row at an offset. Bytes of a wide row may be on further pages: those are
+ * locked after the first page, in ascending order, and stay locked until the end; at most two of
+ * them.
  */
 void
 hnsw_write_bytes(HnswWrite *write, Size offset, const void *bytes, Size size)
