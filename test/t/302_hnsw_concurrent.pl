@@ -29,7 +29,8 @@ $node->safe_psql('postgres', qq{
 	INSERT INTO example SELECT i, array_agg(sin(i * j * 0.7) + cos(i % 31 + j) ORDER BY j)::real[],
 	    array_agg(100 * sin((i % 20 + 1) * j * 1.3) + sin(i * j * 0.7) / 2 ORDER BY j) FILTER (WHERE j <= 8)::real[]
 	  FROM generate_series(1, 5000) i, generate_series(1, $dims) j GROUP BY i;
-	CREATE TABLE item (id integer PRIMARY KEY, tag integer DEFAULT 0, embedding vector($dims), crowd vector(8));
+	CREATE TABLE item (id integer PRIMARY KEY, tag integer DEFAULT 0, embedding vector($dims), crowd vector(8))
+	  WITH (vacuum_truncate = off);
 	INSERT INTO item SELECT id, 0, v, crowd FROM example WHERE id <= 3000;
 	CREATE INDEX item_index ON item USING vdist_hnsw (embedding vector_l2_ops);
 	CREATE INDEX item_wide ON item USING vdist_hnsw (embedding vector_l2_ops)
@@ -43,7 +44,8 @@ cmp_ok($node->safe_psql('postgres', "SELECT centres FROM vdist.index_info('item_
 $node->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'backup', has_streaming => 1);
-# A search may hold up what it replays, but VACUUM shall remove all it can.
+# A search may hold up what it replays, but VACUUM shall remove all it can. It must not truncate the table: the
+# standby then holds its lock, and waits without end for a search that waits for this lock.
 $standby->append_conf('postgresql.conf', "max_standby_streaming_delay = -1\n");
 $standby->start;
 
