@@ -273,15 +273,6 @@ swap_slots(HnswInsert *insert, HnswWrite *write, int a, int b)
 	memcpy(codes + b * meta->code_size, code, meta->code_size);
 }
 
-/* Is the list what it was when the edge was planned? */
-static bool
-is_unchanged(const Edge *edge, const HnswRow *row)
-{
-	return HnswRowStateOf(row) == HNSW_ROW_LIVE && row->nneighbors == edge->n &&
-		row->nkept == edge->nkept &&
-		memcmp(row->neighbors, edge->neighbors, sizeof(uint32) * edge->n) == 0;
-}
-
 /*
  * Is there such an edge? VACUUM may link the row of an insert that is under way, which then links
  * it itself. It becomes an anchor if it is to be one.
@@ -312,7 +303,7 @@ make_edge(HnswInsert *insert, const Edge *edge, uint32 neighbor)
 		hnsw_write_end(&write);
 		return true;
 	}
-	if (!is_unchanged(edge, write.row))
+	if (!hnsw_list_is(write.row, edge->n, edge->nkept, edge->neighbors))
 	{
 		hnsw_write_abort(&write);
 		return false;

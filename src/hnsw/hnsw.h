@@ -283,6 +283,15 @@ hnsw_lists(const HnswRow *row, uint32 number)
 	return false;
 }
 
+/* Is a row live and its list what it was when it was read? */
+static inline bool
+hnsw_list_is(const HnswRow *row, int nneighbors, int nkept, const uint32 *neighbors)
+{
+	return HnswRowStateOf(row) == HNSW_ROW_LIVE && row->nneighbors == nneighbors &&
+		row->nkept == nkept &&
+		memcmp(row->neighbors, neighbors, sizeof(uint32) * nneighbors) == 0;
+}
+
 /*
  * Do no more than two vectors fit on a page? Then an index should be no larger than one of vectors.
  */
@@ -691,7 +700,7 @@ extern void hnsw_repair_row(HnswInsert *insert, uint32 number, const uint8 *dead
 
 /* ---- relink.c ---- */
 
-extern void hnsw_relink_row(HnswInsert *insert, uint32 number);
+extern bool hnsw_relink_row(HnswInsert *insert, uint32 number);
 
 /* ---- reach.c ---- */
 

@@ -50,9 +50,7 @@ write_list(HnswInsert *insert, uint32 number, const HnswRow *old, const HnswRow 
 	HnswWrite	write;
 
 	hnsw_write_begin(&write, insert->search.index, meta, number);
-	if (HnswRowStateOf(write.row) != HNSW_ROW_LIVE ||
-		write.row->nneighbors != old->nneighbors || write.row->nkept != old->nkept ||
-		memcmp(write.row->neighbors, old->neighbors, sizeof(uint32) * old->nneighbors) != 0)
+	if (!hnsw_list_is(write.row, old->nneighbors, old->nkept, old->neighbors))
 	{
 		hnsw_write_abort(&write);
 		return false;
@@ -68,10 +66,10 @@ write_list(HnswInsert *insert, uint32 number, const HnswRow *old, const HnswRow 
 
 /*
  * Give a row of one page the live neighbors that an insert of its vector would choose, and edges
- * back to it. Anchors stay, those of dead rows, too. The list stays as it is when nearly all around
- * is dead, or when an insert changes it meanwhile. Allocates in the current memory context.
+ * back to it. Anchors stay, those of dead rows, too. False, and the list stays as it is, when nearly
+ * all around is dead, or when an insert changes it meanwhile. Allocates in the current memory context.
  */
-void
+bool
 hnsw_relink_row(HnswInsert *insert, uint32 number)
 {
 	const HnswMeta *meta = &insert->meta;
@@ -87,7 +85,7 @@ hnsw_relink_row(HnswInsert *insert, uint32 number)
 	hnsw_read_unlock(&search->read);
 	hnsw_read_end(&search->read);
 	if (HnswRowStateOf(old) != HNSW_ROW_LIVE || (old->state & HNSW_ROW_UNORDERED) != 0)
-		return;
+		return false;
 
 	memcpy(image, old, meta->row_size);
 	codes = hnsw_codes(search->index, meta);
@@ -98,11 +96,13 @@ hnsw_relink_row(HnswInsert *insert, uint32 number)
 	hnsw_search_neighbors(insert, x, wanted, old);
 	insert->self = 0;
 	if (insert->candidates.n < wanted / FEW_LIVE)
-		return;
+		return false;
 	hnsw_choose_neighbors(insert);
 
 	memcpy(new, image, meta->row_size);
 	keep_anchors(meta, old, new);
-	if (write_list(insert, number, old, new))
-		hnsw_add_edges(insert, number);
+	if (!write_list(insert, number, old, new))
+		return false;
+	hnsw_add_edges(insert, number);
+	return true;
 }

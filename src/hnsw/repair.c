@@ -349,9 +349,7 @@ write_list(Repair *repair)
 	HnswWrite	write;
 
 	hnsw_write_begin(&write, index, meta, repair->number);
-	if (HnswRowStateOf(write.row) != HNSW_ROW_LIVE ||
-		write.row->nneighbors != old->nneighbors || write.row->nkept != old->nkept ||
-		memcmp(write.row->neighbors, old->neighbors, sizeof(uint32) * old->nneighbors) != 0)
+	if (!hnsw_list_is(write.row, old->nneighbors, old->nkept, old->neighbors))
 	{
 		hnsw_write_abort(&write);
 		return false;

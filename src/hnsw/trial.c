@@ -106,7 +106,6 @@ typedef struct Trial
 	int		   *nearest;		/* POOL * k for each query, the NEAREST first; -1 ends fewer */
 	bool		scattered;		/* see SCATTERED */
 	bool		grows;			/* see NEAREST */
-	bool		by_near;		/* is it what counts? */
 	int			ntried;			/* nothing is tried twice */
 	Tried		tried[MOST_TRIED];
 } Trial;
@@ -239,7 +238,7 @@ begin_trial(Trial *trial, const HnswVectors *sample)
 
 	trial->sample = sample;
 	trial->ntried = 0;
-	trial->grows = trial->by_near = sample->rows <= n || isinf(sample->rows);
+	trial->grows = sample->rows <= n || isinf(sample->rows);
 	trial->k = Max(LEAST_K, Min(HNSW_TRIAL_K, rint(HNSW_TRIAL_K * n / Max(sample->rows, n))));
 	trial->nqueries = Min(n, TRIAL_QUERIES);
 	trial->queries = palloc(sizeof(int) * trial->nqueries);
@@ -516,13 +515,16 @@ try_more(Trial *trial, const HnswSample *result, int bits, int ncentres, bool al
 	return tried;
 }
 
-/* The share of the nearest rows that they find; of those nearest of all where these are too few. */
+/*
+ * The share of the nearest rows that they find; of those nearest of all where these are too few and
+ * `by_near`.
+ */
 static double
-try_bits(Trial *trial, const HnswSample *result, int bits, int ncentres)
+try_bits(Trial *trial, const HnswSample *result, int bits, int ncentres, bool by_near)
 {
 	Tried		tried = try_more(trial, result, bits, ncentres, false);
 
-	if (!trial->by_near || tried.near >= (ncentres > 0 ? ENOUGH_NEAR_CENTRES : ENOUGH_NEAR))
+	if (!by_near || tried.near >= (ncentres > 0 ? ENOUGH_NEAR_CENTRES : ENOUGH_NEAR))
 		return tried.found[0];
 	return Min(tried.found[0], tried.near);
 }
@@ -535,7 +537,7 @@ try_bits(Trial *trial, const HnswSample *result, int bits, int ncentres)
 static double
 try_ranges(Trial *trial, HnswSample *result, int bits)
 {
-	double		found = try_bits(trial, result, bits, 0);
+	double		found = try_bits(trial, result, bits, 0, trial->grows);
 
 	while (trial->sample->metric == VDIST_METRIC_L1)
 	{
@@ -543,7 +545,7 @@ try_ranges(Trial *trial, HnswSample *result, int bits)
 		double		other;
 
 		wider.range *= 2;
-		other = try_bits(trial, &wider, bits, 0);
+		other = try_bits(trial, &wider, bits, 0, trial->grows);
 		if (other <= found)
 			break;
 		found = other;
@@ -588,7 +590,7 @@ fewest_bits(Trial *trial, HnswSample *result, int ncentres, double *found)
 	for (int bits = Min(l1 ? 2 : 1, most);; bits *= 2)
 	{
 		*result = begin;
-		*found = ncentres > 0 ? try_bits(trial, result, bits, ncentres) :
+		*found = ncentres > 0 ? try_bits(trial, result, bits, ncentres, trial->grows) :
 			try_ranges(trial, result, bits);
 		if (bits >= most ||
 			*found >= (ncentres > 0 ? ENOUGH_RECALL_MEAN :
@@ -612,6 +614,7 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 	int			most = Min(Min(HNSW_MAX_CENTRES, CENTRE_BYTES / (int) sizeof(float) / dim),
 						   sample->n / ROWS_PER_CENTRE);
 	bool		many = dim <= MANY_CENTRES_DIMS;
+	bool		by_near = trial->grows;
 	double		best;
 	int			best_k = 0;
 	HnswSeeds	seeds = {0};
@@ -629,8 +632,8 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 	if (!isinf(sample->rows) &&
 		try_more(trial, result, bits, 0, false).found[0] < ENOUGH_RECALL_MEAN)
 	{
-		trial->by_near = false;
-		about_mean = try_bits(trial, result, bits, 0);
+		by_near = false;
+		about_mean = try_bits(trial, result, bits, 0, by_near);
 	}
 	best = about_mean = many ? 0 : about_mean;
 	if (about_mean >= (dim <= LONG_CODE_DIMS ? ENOUGH_RECALL_LONG : ENOUGH_RECALL_MEAN) ||
@@ -646,7 +649,7 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 
 		hnsw_seeds_grow(sample, &seeds, k);
 		hnsw_seeds_centres(sample, &seeds, tried);
-		found = try_bits(trial, result, bits, k);
+		found = try_bits(trial, result, bits, k, by_near);
 		if (found > best)
 		{
 			best = found;
@@ -658,7 +661,6 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 			break;
 	}
 	result->centres = NULL;
-	trial->by_near = trial->grows;
 	if (1 - best > (1 - about_mean) * WORTH_CENTRES)
 		return;
 

@@ -330,7 +330,7 @@ repair_pass(Vacuum *vacuum, bool anchors)
 				ndead += (anchors || !HnswIsAnchor(row, j)) && is_dead(vacuum, HnswNeighbor(row, j));
 			if (ndead == 0)
 				continue;
-			anew[ntodo] = vacuum->meta.span == 1 && ndead * MANY_DEAD > n;
+			anew[ntodo] = !anchors && vacuum->meta.span == 1 && ndead * MANY_DEAD > n;
 			todo[ntodo++] = number;
 		}
 		UnlockReleaseBuffer(buffer);
@@ -338,10 +338,8 @@ repair_pass(Vacuum *vacuum, bool anchors)
 		{
 			MemoryContext old = MemoryContextSwitchTo(vacuum->row_context);
 
-			if (anew[i])
-				hnsw_relink_row(vacuum->insert, todo[i]);
-			hnsw_repair_row(vacuum->insert, todo[i], vacuum->dead, vacuum->dead_rows,
-							anchors);
+			if (!anew[i] || !hnsw_relink_row(vacuum->insert, todo[i]))
+				hnsw_repair_row(vacuum->insert, todo[i], vacuum->dead, vacuum->dead_rows, anchors);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(vacuum->row_context);
 		}

@@ -147,16 +147,6 @@ sums_metric(const uint8_t *const *rows, int n, const uint8_t *packed, int ncolum
 	}
 }
 
-TARGET static void
-sums(const uint8_t *const *rows, int n, const uint8_t *packed, int ncolumns, int words, bool l1,
-	 int32_t *out, int ld)
-{
-	if (l1)
-		sums_metric(rows, n, packed, ncolumns, words, true, out, ld);
-	else
-		sums_metric(rows, n, packed, ncolumns, words, false, out, ld);
-}
-
 INLINE void
 sums_list_metric(const uint8_t *a, const uint8_t *const *rows, int n, int words, bool l1,
 				 int32_t *out)
@@ -200,14 +190,7 @@ sums_list_metric(const uint8_t *a, const uint8_t *const *rows, int n, int words,
 	}
 }
 
-TARGET static void
-sums_list(const uint8_t *a, const uint8_t *const *rows, int n, int words, bool l1, int32_t *out)
-{
-	if (l1)
-		sums_list_metric(a, rows, n, words, true, out);
-	else
-		sums_list_metric(a, rows, n, words, false, out);
-}
+#include "quant/by_metric.h"
 
 TARGET static int
 pick(const int32_t *sums, int n, VdistRowFactors row, float factor,

@@ -1,6 +1,6 @@
 /*
- * tiles.h: all sums of VdistBlocks.sums, block by block and ROWS rows at a time, by a sums_tile that the file
- * has before it includes this; INLINE and ROWS are its own, too. For blocks_avx2.c and wide.c.
+ * tiles.h: the sums_metric of by_metric.h, block by block and ROWS rows at a time, by a sums_tile
+ * that the file has before it includes this; INLINE and ROWS are its own, too.
  */
 INLINE void
 sums_metric(const uint8_t *const *rows, int n, const uint8_t *packed, int ncolumns, int words,
