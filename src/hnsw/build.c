@@ -613,7 +613,7 @@ hnsw_build(Relation heap, Relation index, IndexInfo *info)
 	if (HnswIsFlat(&build->meta))
 	{
 		hnsw_write_flat(index, MAIN_FORKNUM, &build->meta);
-		build->flat = hnsw_insert_begin(index);
+		build->flat = hnsw_insert_begin(index, 1);
 		result->heap_tuples = table_index_build_scan(heap, index, info, true, true,
 													 add_flat_row, build, NULL);
 	}

@@ -148,16 +148,6 @@ hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row)
 	candidate->number = number;
 }
 
-/*
- * How many a search for neighbors looks at: twice ef_construction, as in a build, where estimates
- * from codes of 1 bit say which those are.
- */
-int
-hnsw_candidates_wanted(const HnswMeta *meta)
-{
-	return meta->code_bits == 1 ? 2 * meta->ef_construction : meta->ef_construction;
-}
-
 static int
 compare_candidates(const void *a, const void *b)
 {

@@ -664,7 +664,7 @@ vdist_hnsw_check(PG_FUNCTION_ARGS)
 	if (check.meta.span > 1)
 		check.read.copy = palloc(check.meta.row_size);
 
-	check.insert = hnsw_insert_begin(check.index);
+	check.insert = hnsw_insert_begin(check.index, 1);
 	check_pages(&check);
 	if (!HnswIsFlat(&check.meta))
 		check_graph(&check);

@@ -489,6 +489,7 @@ typedef struct HnswInsert
 	HnswMeta	meta;
 	MemoryContext row_context;	/* reset for every row */
 
+	int			wanted;			/* rows that a search for neighbors looks at */
 	HnswRow    *image;			/* the new row */
 	char	   *new_code;		/* its code as a neighbor */
 	char	   *spare;			/* room for another */
@@ -724,11 +725,10 @@ extern void hnsw_candidates_init(HnswCandidates *candidates, const HnswMeta *met
 extern void hnsw_candidate_add(HnswInsert *insert, uint32 number, const HnswRow *row);
 extern void hnsw_choose_neighbors(HnswInsert *insert);
 extern const HnswCandidate *hnsw_candidate_find(const HnswCandidates *candidates, uint32 number);
-extern int	hnsw_candidates_wanted(const HnswMeta *meta);
 
 /* ---- insert.c ---- */
 
-extern HnswInsert *hnsw_insert_begin(Relation index);
+extern HnswInsert *hnsw_insert_begin(Relation index, double per_live);
 extern bool hnsw_is_equal(const HnswInsert *insert, const HnswRow *row);
 extern void hnsw_search_neighbors(HnswInsert *insert, const float *x, int ef,
 								  const HnswRow *near);

@@ -7,6 +7,8 @@
  */
 #include "compat.h"
 
+#include <math.h>
+
 #include "access/tableam.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -16,6 +18,9 @@
 
 /* Effort of the search for an equal vector when core says that the indexed value did not change. */
 #define EF_UNCHANGED 8
+
+/* Where more is dead, no more rows are looked at. */
+#define MOST_PER_LIVE 4
 
 /* Is it a live row of the same vector as insert->image? */
 bool
@@ -229,9 +234,24 @@ hnsw_routing_add(Relation index, const HnswMeta *meta, uint32 number, const char
 
 /* ---- the insert ---- */
 
-/* Allocate in the current memory context. */
+/* How many a search for neighbors looks at. */
+static int
+candidates_wanted(const HnswMeta *meta, double per_live)
+{
+	int			wanted = meta->ef_construction;
+
+	/* as in a build, where estimates from codes of 1 bit say which those are */
+	if (meta->code_bits == 1)
+		wanted *= 2;
+	return ceil(wanted * Min(per_live, MOST_PER_LIVE));
+}
+
+/*
+ * Allocate in the current memory context. For every live row of the graph there are per_live, 1 or
+ * more: searches for neighbors look at dead ones, too, but choose among the live.
+ */
 HnswInsert *
-hnsw_insert_begin(Relation index)
+hnsw_insert_begin(Relation index, double per_live)
 {
 	HnswInsert *insert = palloc0(sizeof(HnswInsert));
 	const HnswCache *cache;
@@ -243,8 +263,9 @@ hnsw_insert_begin(Relation index)
 	insert->rotated_mean = palloc(sizeof(float) * insert->meta.dim);
 	memcpy(insert->rotated_mean, cache->mean, sizeof(float) * insert->meta.dim);
 	vdist_quant_rotate(insert->meta.dim, insert->rotated_mean);
-	hnsw_search_init(&insert->search, index, &insert->meta,
-					 Max(hnsw_candidates_wanted(&insert->meta), EF_UNCHANGED), collect, insert);
+	insert->wanted = candidates_wanted(&insert->meta, per_live);
+	hnsw_search_init(&insert->search, index, &insert->meta, Max(insert->wanted, EF_UNCHANGED),
+					 collect, insert);
 	insert->image = palloc(insert->meta.row_size);
 	insert->new_code = palloc(insert->meta.code_size);
 	insert->spare = palloc(insert->meta.code_size);
@@ -339,7 +360,7 @@ insert_row(HnswInsert *insert, const float *x, ItemPointer tid, bool unchanged)
 	if (unchanged)
 		hnsw_search_neighbors(insert, x, EF_UNCHANGED, NULL);
 	if (insert->equal == HNSW_NO_ROW)
-		hnsw_search_neighbors(insert, x, hnsw_candidates_wanted(meta), NULL);
+		hnsw_search_neighbors(insert, x, insert->wanted, NULL);
 	if (insert->equal != HNSW_NO_ROW && add_tid(insert, insert->equal, tid))
 		return;
 
@@ -370,7 +391,7 @@ lock_index(Relation index, IndexInfo *info)
 		{
 			MemoryContext old = MemoryContextSwitchTo(info->ii_Context);
 
-			insert = hnsw_insert_begin(index);
+			insert = hnsw_insert_begin(index, 1);
 			info->ii_AmCache = insert;
 			MemoryContextSwitchTo(old);
 		}

@@ -9,9 +9,6 @@
 
 #include "hnsw/hnsw.h"
 
-/* Of the rows that a search expands, one in so many must be live: else repair.c knows better. */
-#define FEW_LIVE 4
-
 /*
  * Put the anchors of the old list that were not chosen into the new one, in place of the last
  * chosen.
@@ -66,8 +63,8 @@ write_list(HnswInsert *insert, uint32 number, const HnswRow *old, const HnswRow 
 
 /*
  * Give a row of one page the live neighbors that an insert of its vector would choose, and edges
- * back to it. Anchors stay, those of dead rows, too. False, and the list stays as it is, when nearly
- * all around is dead, or when an insert changes it meanwhile. Allocates in the current memory context.
+ * back to it. Anchors stay, those of dead rows, too. False, and the list stays as it is, when there
+ * are less live rows around than fill it, or when an insert changes it meanwhile. Allocates in the current memory context.
  */
 bool
 hnsw_relink_row(HnswInsert *insert, uint32 number)
@@ -78,7 +75,6 @@ hnsw_relink_row(HnswInsert *insert, uint32 number)
 	HnswRow    *old = palloc(meta->row_size);
 	HnswRow    *new = palloc(meta->row_size);
 	float	   *x = palloc(sizeof(float) * meta->dim);
-	int			wanted = hnsw_candidates_wanted(meta);
 	const HnswCodes *codes;
 
 	memcpy(old, hnsw_read(&search->read, search->index, meta, number), meta->row_size);
@@ -93,9 +89,9 @@ hnsw_relink_row(HnswInsert *insert, uint32 number)
 	hnsw_recode(codes, HnswRowOwn(meta, image), insert->new_code, search->scratch);
 	hnsw_view(insert, HnswRowOwn(meta, image), insert->view);
 	insert->self = number;
-	hnsw_search_neighbors(insert, x, wanted, old);
+	hnsw_search_neighbors(insert, x, insert->wanted, old);
 	insert->self = 0;
-	if (insert->candidates.n < wanted / FEW_LIVE)
+	if (insert->candidates.n < meta->slots)
 		return false;
 	hnsw_choose_neighbors(insert);
 

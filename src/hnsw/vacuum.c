@@ -549,7 +549,9 @@ hnsw_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		LockPage(info->index, HNSW_META_BLOCK, ExclusiveLock);
 		UnlockPage(info->index, HNSW_META_BLOCK, ExclusiveLock);
 
-		vacuum.insert = hnsw_insert_begin(info->index);
+		/* heap rows, of which more than one may be a row of the graph: the share is rough */
+		vacuum.insert = hnsw_insert_begin(info->index, 1 + vacuum.ndead /
+										  Max(stats->num_index_tuples, 1));
 
 		/* without anchors, rows may hang on any edge to a dead one */
 		if (vacuum.meta.version < HNSW_VERSION_ANCHORS)
