@@ -675,20 +675,18 @@ hnsw_search_near(HnswSearch *search, float distance)
 
 /* ---- stretch.c ---- */
 
-/* Searches that measure the stretch. */
-#define HNSW_STRETCH_SEARCHES 128
-
 typedef struct HnswStretch
 {
 	HnswSearch	search;
 	uint32		number;			/* of the row that is searched for */
-	int			pool;
-	int			n;				/* searches */
-	VdistHalf  *ratios;			/* pool a search: distances by that of the last of nearest[] */
+	int			wanted;			/* searches */
+	int			n;
+	VdistHalf  *ratios;			/* of each search's pool, by the last of nearest[] */
 } HnswStretch;
 
 extern void hnsw_stretch_set(HnswSearch *search);
-extern void hnsw_stretch_begin(HnswStretch *measured, Relation index, const HnswMeta *meta);
+extern void hnsw_stretch_begin(HnswStretch *measured, Relation index, const HnswMeta *meta,
+							   int64 nrows);
 extern void hnsw_stretch_add(HnswStretch *measured, const HnswCache *cache, uint32 number,
 							 const float *x);
 extern void hnsw_stretch_end(HnswStretch *measured, int64 nrows, HnswMeta *meta);

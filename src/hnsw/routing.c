@@ -422,10 +422,11 @@ static void
 measure_stretch(Trial *trial, HnswMeta *head)
 {
 	int64		n = trial->build->n;
-	int64		step = Max(n / HNSW_STRETCH_SEARCHES, 1);
+	int64		step;
 	HnswStretch measured;
 
-	hnsw_stretch_begin(&measured, trial->build->index, &trial->build->meta);
+	hnsw_stretch_begin(&measured, trial->build->index, &trial->build->meta, n);
+	step = Max(n / measured.wanted, 1);
 	for (int64 p = step / 2; p < n; p += step)
 		if (get_vector(trial, p))
 			hnsw_stretch_add(&measured, trial->cache, row_number(trial, p), trial->x);

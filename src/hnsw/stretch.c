@@ -27,9 +27,21 @@
 #define MOST_TIMES 4
 #define MOST_MORE 3000
 
-/* The stretch is measured for the default ef_search and for so many times that. */
+/*
+ * The stretch is measured for the default ef_search and for so many times that, by one in so many
+ * searches: its power varies less, and those take longest.
+ */
 #define NARROW HNSW_DEFAULT_EF_SEARCH
 #define WIDE_TIMES 4
+#define WIDE_EVERY 4
+
+/*
+ * So many searches, one for so many rows but of a small table more. With 128, buffers of searches
+ * varied by 3 % from build to build, now by 1.
+ */
+#define MOST_SEARCHES 384
+#define FEWEST_SEARCHES 128
+#define ROWS_PER_SEARCH 64
 
 /* The logarithm of a stretch is sought between these, to a 2^-STEPS of that. */
 #define LOG_MIN -1.0
@@ -46,8 +58,8 @@
 #define SCALE_ONE 1024			/* a scale is so many times the binary logarithm of the rows */
 #define SCALE_MORE (SCALE_ONE / 2)
 
-/* On so many pages at most rows to search for are looked for. */
-#define MOST_PAGES (8 * HNSW_STRETCH_SEARCHES)
+/* For a search, a row is looked for on so many pages at most. */
+#define PAGES_PER_SEARCH 8
 
 static int
 least(int ef)
@@ -91,6 +103,27 @@ hnsw_stretch_set(HnswSearch *search)
 
 /* ---- measuring ---- */
 
+static inline bool
+is_wide(int i)
+{
+	return i % WIDE_EVERY == 0;
+}
+
+/* How many rows a search expands. */
+static inline int
+pool_of(int i)
+{
+	return most(is_wide(i) ? NARROW * WIDE_TIMES : NARROW);
+}
+
+/* Where its ratios begin. */
+static inline int
+ratios_of(int i)
+{
+	return i * most(NARROW) +
+		(i + WIDE_EVERY - 1) / WIDE_EVERY * (most(NARROW * WIDE_TIMES) - most(NARROW));
+}
+
 /* What a search knows of how near a row is, unless it is the one that is searched for. */
 static void
 visit_other(HnswSearch *search, uint32 number, const HnswRow *row)
@@ -102,16 +135,15 @@ visit_other(HnswSearch *search, uint32 number, const HnswRow *row)
 		hnsw_search_near(search, hnsw_own_distance(search, row, &error));
 }
 
-/* Allocate what measuring needs, in the current memory context. */
+/* Allocate what measuring needs, among nrows rows, in the current memory context. */
 void
-hnsw_stretch_begin(HnswStretch *measured, Relation index, const HnswMeta *meta)
+hnsw_stretch_begin(HnswStretch *measured, Relation index, const HnswMeta *meta, int64 nrows)
 {
-	measured->pool = most(NARROW * WIDE_TIMES);
-	hnsw_search_init(&measured->search, index, meta, measured->pool, visit_other, measured);
+	hnsw_search_init(&measured->search, index, meta, pool_of(0), visit_other, measured);
 	measured->search.nearest_size = HNSW_NEAR;
+	measured->wanted = Min(Max(nrows / ROWS_PER_SEARCH, FEWEST_SEARCHES), MOST_SEARCHES);
 	measured->n = 0;
-	measured->ratios = palloc_extended(sizeof(VdistHalf) * measured->pool * HNSW_STRETCH_SEARCHES,
-									   MCXT_ALLOC_HUGE);
+	measured->ratios = palloc(sizeof(VdistHalf) * ratios_of(measured->wanted));
 }
 
 /*
@@ -122,18 +154,20 @@ void
 hnsw_stretch_add(HnswStretch *measured, const HnswCache *cache, uint32 number, const float *x)
 {
 	HnswSearch *search = &measured->search;
-	VdistHalf  *ratios = measured->ratios + measured->n * (Size) measured->pool;
+	VdistHalf  *ratios = measured->ratios + ratios_of(measured->n);
+	int			pool = pool_of(measured->n);
 	float		last;
 
-	if (measured->n == HNSW_STRETCH_SEARCHES)
+	if (measured->n == measured->wanted)
 		return;
 	measured->number = number;
+	search->ef = search->least = search->usual = pool;
 	hnsw_search_set(search, cache, x);
 	hnsw_search_run(search);
 	if (search->nnearest < search->nearest_size)
 		return;
 	last = search->nearest[search->nnearest - 1];
-	for (int i = 0; i < measured->pool; i++)
+	for (int i = 0; i < pool; i++)
 	{
 		float		distance = i < search->npool ? hnsw_key_distance(search->pool[i]) : INFINITY;
 
@@ -149,12 +183,16 @@ static double
 mean_expanded(const HnswStretch *measured, float stretch, int ef)
 {
 	double		sum = 0;
+	int			n = 0;
 
 	for (int i = 0; i < measured->n; i++)
 	{
-		const VdistHalf *ratios = measured->ratios + i * (Size) measured->pool;
+		const VdistHalf *ratios = measured->ratios + ratios_of(i);
 		int			first = least(ef);
-		int			end = Min(most(ef), measured->pool);
+		int			end = most(ef);
+
+		if (end > pool_of(i))
+			continue;
 
 		while (first < end)
 		{
@@ -166,8 +204,9 @@ mean_expanded(const HnswStretch *measured, float stretch, int ef)
 				end = middle;
 		}
 		sum += first;
+		n++;
 	}
-	return sum / measured->n;
+	return sum / n;
 }
 
 /* The logarithm of the stretch; false if there is none. */
@@ -211,7 +250,7 @@ hnsw_stretch_end(HnswStretch *measured, int64 nrows, HnswMeta *meta)
 	if (nrows >= FEWEST_ROWS)
 	{
 		meta->stretch = NO_STRETCH;
-		if (measured->n >= HNSW_STRETCH_SEARCHES / 2 &&
+		if (measured->n >= measured->wanted / 2 &&
 			fit(measured, NARROW, &narrow) && fit(measured, NARROW * WIDE_TIMES, &wide) &&
 			wide > narrow)
 		{
@@ -305,8 +344,8 @@ hnsw_stretch_again(Relation index, BufferAccessStrategy strategy, double nrows)
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	x = palloc(sizeof(float) * meta.dim);
-	hnsw_stretch_begin(&measured, index, &meta);
-	for (uint32 i = 0; i < MOST_PAGES && measured.n < HNSW_STRETCH_SEARCHES; i++)
+	hnsw_stretch_begin(&measured, index, &meta, nrows);
+	for (int i = 0; i < PAGES_PER_SEARCH * measured.wanted && measured.n < measured.wanted; i++)
 	{
 		uint32		number = first_row(&measured.search, strategy, HNSW_FIRST_BLOCK +
 									   murmurhash32(i) % (nblocks - HNSW_FIRST_BLOCK), x);
