@@ -161,6 +161,20 @@ rank_routing(HnswSearch *search, const HnswCache *cache, int first, int end, int
 	return n;
 }
 
+/* The estimated distance of one routing row. */
+static float
+routing_distance(HnswSearch *search, const HnswCache *cache, uint32 place)
+{
+	const char *code = cache->routing_codes + place * (Size) search->meta.code_size;
+	float		distance;
+
+	if (search->queries != NULL)
+		hnsw_queries_estimate(search->queries, &cache->codes, code, NULL, 1, &distance);
+	else
+		vdist_quant_estimate(search->code, code, search->meta.code_size, 1, &distance);
+	return distance;
+}
+
 /* Rank the routing rows of near centres. */
 static int
 rank_near_routing(HnswSearch *search, const HnswCache *cache, uint64 *nearest)
@@ -170,13 +184,7 @@ rank_near_routing(HnswSearch *search, const HnswCache *cache, uint64 *nearest)
 	int			n = 0;
 
 	for (int i = 0; i < count; i++)
-	{
-		float		distance;
-
-		hnsw_queries_estimate(search->queries, &cache->codes, cache->routing_codes +
-							  places[i] * (Size) search->meta.code_size, NULL, 1, &distance);
-		n = keep_nearest(nearest, n, hnsw_key(distance, places[i]));
-	}
+		n = keep_nearest(nearest, n, hnsw_key(routing_distance(search, cache, places[i]), places[i]));
 	pfree(places);
 	return n;
 }
@@ -191,13 +199,7 @@ rank_long(HnswSearch *search, const HnswCache *cache, uint64 *nearest)
 		return rank_routing(search, cache, cache->nrouting - cache->nlong, cache->nrouting, 1,
 							nearest, 0);
 	for (int i = cache->nrouting - cache->nlong; i < cache->nrouting; i++)
-	{
-		float		distance;
-
-		hnsw_queries_estimate(search->queries, &cache->codes, cache->routing_codes +
-							  i * (Size) search->meta.code_size, NULL, 1, &distance);
-		n = keep_nearest(nearest, n, hnsw_key(distance, i));
-	}
+		n = keep_nearest(nearest, n, hnsw_key(routing_distance(search, cache, i), i));
 	return n;
 }
 
@@ -234,6 +236,7 @@ hnsw_estimate(HnswSearch *search, const HnswRow *row, const uint16 *which, int n
 static void
 set_query(HnswSearch *search, const HnswCache *cache, const float *x)
 {
+	search->cache = cache;
 	memcpy(search->x, x, sizeof(float) * search->meta.dim);
 	if (search->queries != NULL)
 		hnsw_queries_set(search->queries, &cache->codes, x);
@@ -333,6 +336,42 @@ take_nearest(HnswSearch *search, int *at)
 	return HNSW_NO_ROW;
 }
 
+/*
+ * Where a search has come to fewer rows than it is to look at, put the other routing rows into its
+ * pool, too: all of them together lead to every row. False if there is no need, or if it was done.
+ */
+static bool
+begin_everywhere(HnswSearch *search)
+{
+	const HnswCache *cache = search->cache;
+
+	if (cache == NULL || search->hops >= Min(search->least, search->ef))
+		return false;
+	search->cache = NULL;
+	for (int i = 0; i < cache->nrouting; i++)
+	{
+		uint64		key = hnsw_key(routing_distance(search, cache, i), cache->routing[i]);
+
+		if (key < pool_bound(search))
+			pool_insert(search, key, search->ef);
+	}
+	return true;
+}
+
+/* The next row to expand, wherever it is; HNSW_NO_ROW at the end. */
+static inline uint32
+take_next(HnswSearch *search, int *at)
+{
+	uint32		number = take_nearest(search, at);
+
+	if (number == HNSW_NO_ROW && begin_everywhere(search))
+	{
+		*at = 0;
+		number = take_nearest(search, at);
+	}
+	return number;
+}
+
 /* Have a row's pages read from the disk, unless this search did before. */
 void
 hnsw_search_ask(HnswSearch *search, uint32 number)
@@ -376,7 +415,7 @@ hnsw_search_run(HnswSearch *search)
 {
 	const HnswMeta *meta = &search->meta;
 	int			at = 0;
-	uint32		number = take_nearest(search, &at);
+	uint32		number = take_next(search, &at);
 
 	while (number != HNSW_NO_ROW)
 	{
@@ -423,7 +462,7 @@ hnsw_search_run(HnswSearch *search)
 			}
 		}
 		hnsw_read_unlock(&search->read);
-		number = next != HNSW_NO_ROW ? next : take_nearest(search, &at);
+		number = next != HNSW_NO_ROW ? next : take_next(search, &at);
 	}
 	hnsw_read_end(&search->read);
 }

@@ -432,6 +432,7 @@ typedef struct HnswSearch
 	float	   *scratch;
 	uint64	   *pool;			/* the ef nearest: distance, row number, expanded flag, ascending */
 	int			npool;
+	const HnswCache *cache;		/* with routing rows that it has not begun at yet, or NULL */
 	int			least;			/* rows that are expanded in any case */
 	int			usual;			/* on the average: the room of the pool until there is a limit */
 	uint64		limit;			/* those beyond this key are not, else */
