@@ -1,6 +1,6 @@
 /*
- * edges.c: edges back to a new row from its neighbors. Calls read.c, write.c and quant/; called by
- * insert.c.
+ * edges.c: edges back to a row from its neighbors. Calls read.c, write.c and quant/; called by
+ * insert.c, relink.c and anchor.c.
  *
  * Every edge is a page changed, and once a checkpoint a page in the WAL: that is most of what an
  * insert costs. So only those are made that keep the new row. The first one made is its anchor, and

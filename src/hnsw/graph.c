@@ -1,6 +1,6 @@
 /*
  * graph.c: the walk through the graph towards one vector. Calls read.c and quant/; called by
- * scan.c, insert.c and vacuum.c.
+ * scan.c, insert.c, stretch.c and routing.c.
  *
  * Every row carries the codes of its neighbors, so one page read ranks all of them. The loop does
  * nothing else: no allocation, no copy, no set of visited rows. The estimate of a row is a function

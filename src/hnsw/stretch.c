@@ -337,7 +337,7 @@ hnsw_stretch_again(Relation index, BufferAccessStrategy strategy, double nrows)
 
 	/* heap rows: those of equal vectors are one here, and a partial index has not all */
 	nrows = Min(nrows, (double) nblocks / meta.span * meta.rows_per_page);
-	if (HnswIsFlat(&meta) || meta.version < HNSW_VERSION_STRETCH ||
+	if (HnswIsFlat(&meta) || meta.version < HNSW_VERSION_STRETCH || nblocks <= HNSW_FIRST_BLOCK ||
 		abs(scale_of(nrows) - meta.stretch_scale) <= SCALE_MORE)
 		return;
 	context = AllocSetContextCreate(CurrentMemoryContext, "vdist_hnsw stretch",
