@@ -64,7 +64,8 @@ write_list(HnswInsert *insert, uint32 number, const HnswRow *old, const HnswRow 
 /*
  * Give a row of one page the live neighbors that an insert of its vector would choose, and edges
  * back to it. Anchors stay, those of dead rows, too. False, and the list stays as it is, when there
- * are less live rows around than fill it, or when an insert changes it meanwhile. Allocates in the current memory context.
+ * are fewer live rows around than fill it, or when an insert changes it meanwhile. Allocates in the
+ * current memory context.
  */
 bool
 hnsw_relink_row(HnswInsert *insert, uint32 number)

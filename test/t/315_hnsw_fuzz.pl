@@ -195,6 +195,8 @@ sub step
 			$bad .= "$run->{sql}: $run->{err}" if $run->{err} ne '' && !$kill;
 		}
 		$node->start if $kill eq 'server';
+		# it may not have noticed yet
+		sleep 0.2 if $kill eq 'backend';
 		wait_for_server();
 		tidy();
 		return $bad;
