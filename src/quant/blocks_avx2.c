@@ -15,20 +15,77 @@
 /* Rows that one pass over a block of 16 columns serves: 8 of 16 registers accumulate. */
 #define ROWS 4
 
+/* Transpose 8 registers of 8 words. */
+INLINE void
+transpose(__m256i *r)
+{
+	__m256i		t[8];
+
+#pragma GCC unroll 4
+	for (int i = 0; i < 8; i += 2)
+	{
+		t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
+		t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
+	}
+#pragma GCC unroll 2
+	for (int i = 0; i < 8; i += 4)
+	{
+		r[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
+		r[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
+		r[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
+		r[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
+	}
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++)
+	{
+		t[i] = _mm256_permute2x128_si256(r[i], r[i + 4], 0x20);
+		t[i + 4] = _mm256_permute2x128_si256(r[i], r[i + 4], 0x31);
+	}
+#pragma GCC unroll 8
+	for (int i = 0; i < 8; i++)
+		r[i] = t[i];
+}
+
+/* A mask of the first n of 8 words. */
+INLINE __m256i
+first_words(int n)
+{
+	return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+/* Pack 8 of a block's 16 rows, from `first` on; there are n of the 16. */
+INLINE void
+pack_half(const uint8_t *const *rows, int n, int first, int words, uint8_t *out)
+{
+	for (int k = 0; k < words; k += 8)
+	{
+		int			rest = words - k < 8 ? words - k : 8;
+		__m256i		mask = first_words(rest);
+		__m256i		r[8];
+
+#pragma GCC unroll 8
+		for (int i = 0; i < 8; i++)
+		{
+			const uint8_t *row = rows[first + i < n ? first + i : 0];
+
+			r[i] = _mm256_maskload_epi32((const int *) (row + 4 * k), mask);
+		}
+		transpose(r);
+#pragma GCC unroll 8
+		for (int i = 0; i < 8; i++)
+			if (i < rest)
+				_mm256_storeu_si256((__m256i *) (out + 64 * (k + i) + 4 * first), r[i]);
+	}
+}
+
 TARGET static void
 pack(const uint8_t *const *rows, int n, int words, uint8_t *out)
 {
 	for (int block = 0; block < n; block += 16)
 	{
-		for (int k = 0; k < words; k++)
-		{
-			int32_t		word[16];
-
-			for (int i = 0; i < 16; i++)
-				memcpy(&word[i], rows[block + i < n ? block + i : block] + 4 * k, 4);
-			memcpy(out, word, 64);
-			out += 64;
-		}
+		pack_half(rows + block, n - block, 0, words, out);
+		pack_half(rows + block, n - block, 8, words, out);
+		out += (size_t) 64 * words;
 	}
 }
 
@@ -87,35 +144,50 @@ sums_tile(const uint8_t *const *rows, int nrows, const uint8_t *block, int words
 
 #include "quant/tiles.h"
 
-INLINE int32_t
-fold(__m256i sum)
-{
-	__m128i		x = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-
-	x = _mm_add_epi32(x, _mm_shuffle_epi32(x, _MM_SHUFFLE(1, 0, 3, 2)));
-	x = _mm_add_epi32(x, _mm_shuffle_epi32(x, _MM_SHUFFLE(2, 3, 0, 1)));
-	return _mm_cvtsi128_si32(x);
-}
-
 INLINE void
 sums_list_metric(const uint8_t *a, const uint8_t *const *rows, int n, int words, bool l1,
 				 int32_t *out)
 {
-	const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
 	int			whole = words / 8 * 8;
-	__m256i		mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(words - whole), lane);
+	__m256i		mask = first_words(words - whole);
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i += 4)
 	{
-		__m256i		sum = _mm256_setzero_si256();
+		const uint8_t *p[4];
+		__m256i		sum[4];
+		__m256i		t;
+		int32_t		total[4];
 
+#pragma GCC unroll 4
+		for (int g = 0; g < 4; g++)
+		{
+			p[g] = rows[i + g < n ? i + g : n - 1];
+			sum[g] = _mm256_setzero_si256();
+		}
 		for (int k = 0; k < whole; k += 8)
-			sum = add_sum(sum, _mm256_loadu_si256((const __m256i *) (rows[i] + 4 * k)),
-						  _mm256_loadu_si256((const __m256i *) (a + 4 * k)), l1);
+		{
+			__m256i		x = _mm256_loadu_si256((const __m256i *) (a + 4 * k));
+
+#pragma GCC unroll 4
+			for (int g = 0; g < 4; g++)
+				sum[g] = add_sum(sum[g], _mm256_loadu_si256((const __m256i *) (p[g] + 4 * k)), x,
+								 l1);
+		}
 		if (whole < words)
-			sum = add_sum(sum, _mm256_maskload_epi32((const int *) (rows[i] + 4 * whole), mask),
-						  _mm256_maskload_epi32((const int *) (a + 4 * whole), mask), l1);
-		out[i] = fold(sum);
+		{
+			__m256i		x = _mm256_maskload_epi32((const int *) (a + 4 * whole), mask);
+
+#pragma GCC unroll 4
+			for (int g = 0; g < 4; g++)
+				sum[g] = add_sum(sum[g], _mm256_maskload_epi32((const int *) (p[g] + 4 * whole),
+															   mask), x, l1);
+		}
+		t = _mm256_hadd_epi32(_mm256_hadd_epi32(sum[0], sum[1]),
+							  _mm256_hadd_epi32(sum[2], sum[3]));
+		_mm_storeu_si128((__m128i *) total, _mm_add_epi32(_mm256_castsi256_si128(t),
+														  _mm256_extracti128_si256(t, 1)));
+		for (int g = 0; g < 4 && i + g < n; g++)
+			out[i + g] = total[g];
 	}
 }
 
