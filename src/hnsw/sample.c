@@ -70,9 +70,14 @@ take_sample(Relation heap, Relation index, IndexInfo *info, Sample *sample)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(heap);
 	BlockSamplerData blocks;
-	int			per_block = sample->size / Max(Min(nblocks, SAMPLE_BLOCKS), 1) + 1;
+	int			most = Min(Min(nblocks, SAMPLE_BLOCKS), sample->size);
+	int			per_block = (sample->size + most - 1) / most;
 
-	BlockSampler_Init(&blocks, nblocks, SAMPLE_BLOCKS, 1);
+	/* room for those of the last blocks, too: what came last is there */
+	sample->size = most * per_block;
+	sample->vectors = palloc_extended(sizeof(float) * sample->dim * (Size) sample->size,
+									  MCXT_ALLOC_HUGE);
+	BlockSampler_Init(&blocks, nblocks, most, 1);
 	while (BlockSampler_HasMore(&blocks))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -80,7 +85,7 @@ take_sample(Relation heap, Relation index, IndexInfo *info, Sample *sample)
 		table_index_build_range_scan(heap, index, info, false, false, false,
 									 BlockSampler_Next(&blocks), 1, take_row, sample, NULL);
 	}
-	sample->rows *= (double) nblocks / Min(nblocks, SAMPLE_BLOCKS);
+	sample->rows *= (double) nblocks / most;
 }
 
 static int
@@ -336,7 +341,6 @@ hnsw_sample(Relation heap, Relation index, IndexInfo *info, const VdistIndexMetr
 	Size		bytes = Min(SAMPLE_BYTES, maintenance_work_mem * (Size) 1024 / 2);
 
 	sample.size = Min(SAMPLE_ROWS, Max(bytes / sizeof(float) / dim, 256));
-	sample.vectors = palloc(sizeof(float) * dim * (Size) sample.size);
 	sample.threads = threads;
 	sample.row_context = AllocSetContextCreate(context, "vdist_hnsw sample row",
 											   ALLOCSET_DEFAULT_SIZES);

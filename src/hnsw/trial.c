@@ -79,6 +79,17 @@
 #define CENTRE_BYTES (4 * 1024 * 1024)
 #define MANY_CENTRES_DIMS 3
 
+/*
+ * Rows that are so many times as far from the mean as the median row, and are no more than that
+ * share of all, are few of the queries; codes about the mean may be too rough for them alone, as
+ * for a crowd far away. If there are so many of them, some are asked for, too.
+ */
+#define REMOTE 2.0
+#define REMOTE_SHARE 0.25
+#define REMOTE_FEWEST 16
+#define REMOTE_QUERIES 64
+#define REMOTE_COST 0.01		/* what centres for them may take from all others */
+
 /* Queries whose exact distances are computed together, while a row is at hand. */
 #define TOGETHER 8
 
@@ -92,6 +103,7 @@ typedef struct Tried
 	double		near;			/* the share of the NEAREST rows among NEAR_POOL by estimate */
 	double		found[FACTORS]; /* the share of the nearest rows in the pool, in one of 2 and of 4
 								 * times the size */
+	double		remote[FACTORS];	/* the same of the nearest rows of remote ones */
 } Tried;
 
 #define MOST_TRIED 64
@@ -102,10 +114,14 @@ typedef struct Trial
 	const HnswVectors *sample;
 	int			k;				/* that many */
 	int			nqueries;
+	int			nremote;		/* queries behind these, of remote rows */
 	int		   *queries;
 	int		   *nearest;		/* POOL * k for each query, the NEAREST first; -1 ends fewer */
 	bool		scattered;		/* see SCATTERED */
 	bool		grows;			/* see NEAREST */
+	bool		by_remote;		/* what counts is what remote rows find, as long as others find
+								 * this */
+	double		least;
 	int			ntried;			/* nothing is tried twice */
 	Tried		tried[MOST_TRIED];
 } Trial;
@@ -226,23 +242,68 @@ find_nearest(void *arg, int thread, uint64_t from, uint64_t to)
 	return true;
 }
 
+static int
+compare_floats(const void *a, const void *b)
+{
+	float		x = *(const float *) a;
+	float		y = *(const float *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Choose queries among remote rows, if there are some. */
+static void
+add_remote(Trial *trial, const float *mean)
+{
+	const HnswVectors *sample = trial->sample;
+	int			n = sample->n;
+	float	   *distance = palloc(sizeof(float) * n);
+	float	   *sorted = palloc(sizeof(float) * n);
+	float		bound;
+	int			nremote = 0;
+	int			seen = 0;
+
+	for (int i = 0; i < n; i++)
+		distance[i] = sqrtf(vdist_kernel->l2_squared(sample->dim, mean,
+													 sample->x + i * (Size) sample->dim));
+	memcpy(sorted, distance, sizeof(float) * n);
+	qsort(sorted, n, sizeof(float), compare_floats);
+	bound = REMOTE * sorted[n / 2];
+	for (int i = 0; i < n; i++)
+		nremote += distance[i] > bound;
+	elog(DEBUG1, "%d of %d rows are remote", nremote, n);
+	trial->nremote = nremote < REMOTE_FEWEST || nremote > REMOTE_SHARE * n ? 0 :
+		Min(nremote, REMOTE_QUERIES);
+	for (int i = 0, chosen = 0; i < n && chosen < trial->nremote; i++)
+	{
+		if (!(distance[i] > bound))
+			continue;
+		if (seen++ >= chosen * (int64) nremote / trial->nremote)
+			trial->queries[trial->nqueries + chosen++] = i;
+	}
+	pfree(distance);
+	pfree(sorted);
+}
+
 /* Choose queries and find their nearest rows. */
 static void
-begin_trial(Trial *trial, const HnswVectors *sample)
+begin_trial(Trial *trial, const HnswVectors *sample, const float *mean)
 {
 	bool		roots = sample->metric == VDIST_METRIC_ROOTS;
 	Exact		exact = {trial, sample->taxicab ? VDIST_QUANT_L1 : vdist_metric_quant(sample->metric)};
 	int			n = sample->n;
 	uint64		random = 1;
 	int			nfar = 0;
+	int			nall;
 
 	trial->sample = sample;
 	trial->ntried = 0;
+	trial->by_remote = false;
 	trial->grows = sample->rows <= n || isinf(sample->rows);
 	trial->k = Max(LEAST_K, Min(HNSW_TRIAL_K, rint(HNSW_TRIAL_K * n / Max(sample->rows, n))));
 	trial->nqueries = Min(n, TRIAL_QUERIES);
-	trial->queries = palloc(sizeof(int) * trial->nqueries);
-	trial->nearest = palloc(sizeof(int) * trial->nqueries * POOL * trial->k);
+	trial->queries = palloc(sizeof(int) * (trial->nqueries + REMOTE_QUERIES));
+	trial->nearest = palloc(sizeof(int) * (trial->nqueries + REMOTE_QUERIES) * POOL * trial->k);
 	for (int i = 0; i < trial->nqueries; i++)
 	{
 		/* the first ones are from everywhere */
@@ -252,14 +313,16 @@ begin_trial(Trial *trial, const HnswVectors *sample)
 		/* not at equal distances: rows may come in turn from different crowds */
 		trial->queries[place] = (i + hnsw_random(&random)) * n / trial->nqueries;
 	}
+	add_remote(trial, mean);
+	nall = trial->nqueries + trial->nremote;
 	exact.vectors = roots ? squares(sample) : sample->x;
 	exact.distances = palloc_extended(sizeof(float) * TOGETHER * n * sample->threads,
 									  MCXT_ALLOC_HUGE);
-	exact.far = palloc(sizeof(bool) * trial->nqueries);
-	for (; exact.first < trial->nqueries; exact.first += FIRST_QUERIES)
+	exact.far = palloc(sizeof(bool) * nall);
+	for (; exact.first < nall; exact.first += FIRST_QUERIES)
 	{
 		CHECK_FOR_INTERRUPTS();
-		vdist_team_run(sample->threads, Min(trial->nqueries - exact.first, FIRST_QUERIES),
+		vdist_team_run(sample->threads, Min(nall - exact.first, FIRST_QUERIES),
 					   TOGETHER, find_nearest, &exact);
 	}
 	for (int i = 0; i < trial->nqueries; i++)
@@ -288,7 +351,7 @@ typedef struct Attempt
 	float	   *scratch;		/* HNSW_SCRATCH(dim) */
 
 	int			first;			/* of the queries that are under way */
-	double		found[TRIAL_QUERIES][FACTORS + 1];	/* the last is Tried.near */
+	double		found[TRIAL_QUERIES + REMOTE_QUERIES][FACTORS + 1]; /* the last is Tried.near */
 } Attempt;
 
 /*
@@ -472,6 +535,13 @@ try_codes(const Trial *trial, const HnswCodes *codes, bool all)
 	for (int f = 0; f < FACTORS; f++)
 		tried.found[f] /= attempt.first;
 	tried.near /= attempt.first;
+	if (tried.all && trial->nremote > 0)
+	{
+		vdist_team_run(threads, trial->nremote, 4, ask, &attempt);
+		for (int i = 0; i < trial->nremote; i++)
+			for (int f = 0; f < FACTORS; f++)
+				tried.remote[f] += attempt.found[trial->nqueries + i][f] / trial->nremote;
+	}
 	for (int i = 0; i < threads; i++)
 		pfree(attempt.queries[i]);
 	pfree(attempt.queries);
@@ -508,8 +578,9 @@ try_more(Trial *trial, const HnswSample *result, int bits, int ncentres, bool al
 	tried.bits = bits;
 	tried.ncentres = ncentres;
 	tried.range = result->range;
-	elog(DEBUG1, "codes of %d bits about %d centres find %.3f of the nearest %d among %d times as many, %.3f and %.3f among more, %.3f near",
-		 bits, Max(ncentres, 1), tried.found[0], trial->k, POOL, tried.found[1], tried.found[2], tried.near);
+	elog(DEBUG1, "codes of %d bits about %d centres find %.3f of the nearest %d among %d times as many, %.3f and %.3f among more, %.3f near, %.3f of remote rows",
+		 bits, Max(ncentres, 1), tried.found[0], trial->k, POOL, tried.found[1], tried.found[2], tried.near,
+		 tried.remote[0]);
 	if (trial->ntried < MOST_TRIED)
 		trial->tried[trial->ntried++] = tried;
 	return tried;
@@ -517,13 +588,15 @@ try_more(Trial *trial, const HnswSample *result, int bits, int ncentres, bool al
 
 /*
  * The share of the nearest rows that they find; of those nearest of all where these are too few and
- * `by_near`.
+ * `by_near`; or of remote rows'.
  */
 static double
 try_bits(Trial *trial, const HnswSample *result, int bits, int ncentres, bool by_near)
 {
-	Tried		tried = try_more(trial, result, bits, ncentres, false);
+	Tried		tried = try_more(trial, result, bits, ncentres, trial->by_remote);
 
+	if (trial->by_remote)
+		return tried.found[0] >= trial->least ? tried.remote[0] : 0;
 	if (!by_near || tried.near >= (ncentres > 0 ? ENOUGH_NEAR_CENTRES : ENOUGH_NEAR))
 		return tried.found[0];
 	return Min(tried.found[0], tried.near);
@@ -615,6 +688,7 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 						   sample->n / ROWS_PER_CENTRE);
 	bool		many = dim <= MANY_CENTRES_DIMS;
 	bool		by_near = trial->grows;
+	double		enough = ENOUGH_RECALL_CENTRES;
 	double		best;
 	int			best_k = 0;
 	HnswSeeds	seeds = {0};
@@ -636,13 +710,15 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 		about_mean = try_bits(trial, result, bits, 0, by_near);
 	}
 	best = about_mean = many ? 0 : about_mean;
-	if (about_mean >= (dim <= LONG_CODE_DIMS ? ENOUGH_RECALL_LONG : ENOUGH_RECALL_MEAN) ||
+	if (trial->by_remote)
+		enough = Min(enough, trial->least + REMOTE_COST);
+	if (about_mean >= Min(enough, dim <= LONG_CODE_DIMS ? ENOUGH_RECALL_LONG : ENOUGH_RECALL_MEAN) ||
 		most < FEWEST_CENTRES)
 		return;
 	hnsw_seeds_begin(sample, &seeds, most);
 	result->centres = tried = palloc_extended(size * most, MCXT_ALLOC_HUGE);
 	centres = palloc_extended(size * most, MCXT_ALLOC_HUGE);
-	for (int k = many ? most : FEWEST_CENTRES; k <= most && best < ENOUGH_RECALL_CENTRES;
+	for (int k = many ? most : FEWEST_CENTRES; k <= most && best < enough;
 		 k = k < most ? Min(4 * k, most) : k + 1)
 	{
 		double		found;
@@ -695,6 +771,22 @@ choose_factor(Trial *trial, HnswSample *result)
 	return 2;
 }
 
+/*
+ * Several centres for what is remote, too, if codes about the mean suit it less than others.
+ * Searches for the others look at as many rows as before.
+ */
+static void
+suit_remote(Trial *trial, HnswSample *result)
+{
+	Tried		tried = try_more(trial, result, result->bits, 0, true);
+
+	result->least_factor = choose_factor(trial, result);
+	trial->by_remote = true;
+	trial->least = tried.found[0] - REMOTE_COST;
+	choose_centres(trial, result, tried.remote[0], true);
+	trial->by_remote = false;
+}
+
 /* See build.h. */
 void
 hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
@@ -708,6 +800,7 @@ hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
 
 	result->wide = dim <= LONG_CODE_DIMS;
 	result->coded = 0;
+	result->least_factor = 1;
 	if (metric == VDIST_METRIC_HAMMING || projected)
 	{
 		/* the values themselves; or what more bits keep is less than what the projection lost */
@@ -722,7 +815,7 @@ hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
 		return;
 	}
 
-	begin_trial(&trial, sample);
+	begin_trial(&trial, sample, result->mean);
 
 	/*
 	 * A sample says little of few dimensions: a table has many more rows, and they are nearer to
@@ -737,6 +830,8 @@ hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
 		result->bits = fewest_bits(&trial, result, 0, &found);
 	if (bits_given || !trial.scattered || dim <= LONG_CODE_DIMS)
 		choose_centres(&trial, result, found, bits_given);
+	if (trial.nremote > 0 && result->ncentres == 0)
+		suit_remote(&trial, result);
 	if (!bits_given && result->bits == 1 && result->ncentres == 0 && coded > 0)
 	{
 		result->coded = coded;
@@ -744,5 +839,5 @@ hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
 			result->coded = 0;
 	}
 	if (dim > LONG_CODE_DIMS && result->coded == 0)
-		result->ef_factor = choose_factor(&trial, result);
+		result->ef_factor = Max(choose_factor(&trial, result), result->least_factor);
 }

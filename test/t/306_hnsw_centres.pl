@@ -103,6 +103,28 @@ $node->safe_psql(
 	CREATE INDEX pairs_index ON pairs USING vdist_hnsw (embedding vector_l2_ops)});
 cmp_ok(recall('pairs_index', 'pairs_query'), '>=', 0.85, 'pairs: recall of a build');
 
+# Rows far from all others, one in eighty: too few among those that codes are tried on to say that codes about the mean are
+# too rough for them. They come last, in the last pages of the table, or between the others.
+$node->safe_psql(
+	'postgres', q{
+	CREATE FUNCTION far_rows(n int, seed float8) RETURNS SETOF vector LANGUAGE sql AS
+	  'SELECT r + array_fill(10, ARRAY[64])::vector FROM crowd_rows(n, 64, 1, 1, 0.5, seed) r';
+	CREATE TABLE far_query AS SELECT * FROM far_rows(100, 0.75) embedding;
+	CREATE TABLE far_example AS SELECT i, embedding FROM crowd_rows(12000, 64, 1, 1, 1, 0.5) WITH ORDINALITY r (embedding, i)
+	  UNION ALL SELECT 12000 + i, embedding FROM far_rows(150, 0.25) WITH ORDINALITY r (embedding, i)});
+foreach ([ 'last', 'i' ], [ 'between', 'hashint8(i)' ])
+{
+	my ($name, $order) = @$_;
+
+	$node->safe_psql(
+		'postgres', qq{
+		CREATE TABLE far_$name (embedding vector(64));
+		INSERT INTO far_$name SELECT embedding FROM far_example ORDER BY $order;
+		CREATE INDEX far_${name}_index ON far_$name USING vdist_hnsw (embedding vector_l2_ops)});
+	cmp_ok(recall("far_${name}_index", 'far_query'), '>=', 0.95, "rows far from all others, $name");
+	sound("far_${name}_index", "$name: a sound index");
+}
+
 # one cloud needs none
 $node->safe_psql(
 	'postgres', q{
