@@ -38,7 +38,6 @@ typedef struct HnswSample
 	int			most_bits;		/* that they may have */
 	int			coded;			/* components that they are of; 0: all */
 	int			ef_factor;		/* see HnswMeta */
-	int			least_factor;	/* what it must be for rows that are not remote (trial.c) */
 	double		found;			/* the share that they find without it, if that is not 1 */
 	int			dim;			/* of the vectors that codes are made of */
 	float	   *centre;			/* as many floats as graph_dim: of the graph */

@@ -122,9 +122,6 @@ typedef struct Trial
 	int		   *nearest;		/* POOL * k for each query, the NEAREST first; -1 ends fewer */
 	bool		scattered;		/* see SCATTERED */
 	bool		grows;			/* see NEAREST */
-	bool		by_remote;		/* what counts is what remote rows find, as long as others find
-								 * this */
-	double		least;
 	int			ntried;			/* nothing is tried twice */
 	Tried		tried[MOST_TRIED];
 } Trial;
@@ -301,7 +298,6 @@ begin_trial(Trial *trial, const HnswVectors *sample, const float *mean)
 
 	trial->sample = sample;
 	trial->ntried = 0;
-	trial->by_remote = false;
 	trial->grows = sample->rows <= n || isinf(sample->rows);
 	trial->k = Max(LEAST_K, Min(HNSW_TRIAL_K, rint(HNSW_TRIAL_K * n / Max(sample->rows, n))));
 	trial->nqueries = Min(n, TRIAL_QUERIES);
@@ -591,22 +587,29 @@ try_more(Trial *trial, const HnswSample *result, int bits, int ncentres, bool al
 
 /*
  * The share of the nearest rows that they find; of those nearest of all where these are too few and
- * `by_near`; or of remote rows'.
+ * `by_near`.
  */
 static double
 try_bits(Trial *trial, const HnswSample *result, int bits, int ncentres, bool by_near)
 {
-	Tried		tried = try_more(trial, result, bits, ncentres, trial->by_remote);
+	Tried		tried = try_more(trial, result, bits, ncentres, false);
 
-	if (trial->by_remote)
-		return tried.found[0] >= trial->least ? tried.remote[0] : 0;
 	if (!by_near || tried.near >= (ncentres > 0 ? ENOUGH_NEAR_CENTRES : ENOUGH_NEAR))
 		return tried.found[0];
 	return Min(tried.found[0], tried.near);
 }
 
+/* The same of remote rows, if they find `least` of those of the others. */
+static double
+try_remote(Trial *trial, const HnswSample *result, int bits, int ncentres, double least)
+{
+	Tried		tried = try_more(trial, result, bits, ncentres, true);
+
+	return tried.found[0] >= least ? tried.remote[0] : 0;
+}
+
 /*
- * The same about the mean. The range of L1's codes is chosen, too: a wider one has larger steps,
+ * What codes about the mean find. The range of L1's codes is chosen, too: a wider one has larger steps,
  * but of components that are rarely large, as those of histograms, the large ones are what matters.
  * The graph has 7 bits for the same range, and there it shows (recall .89 instead of .93).
  */
@@ -679,10 +682,11 @@ fewest_bits(Trial *trial, HnswSample *result, int ncentres, double *found)
  * Where codes about the mean do not tell rows apart, because those lie in crowds that are small
  * beside the distances between them, try several centres: the fewest that are enough. In two or
  * three dimensions a large table has more rows than codes about one centre can tell apart, and no
- * sample says so. about_mean is what codes of so many bits about the mean find.
+ * sample says so. about_mean is what codes of so many bits about the mean find; where `least` is not
+ * 0, for remote rows, see try_remote.
  */
 static void
-choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_given)
+choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_given, double least)
 {
 	const HnswVectors *sample = trial->sample;
 	int			dim = sample->dim;
@@ -706,15 +710,15 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 	 * where a table needs centres as it is, those are taken that suit it as it is, unless it is
 	 * known to grow
 	 */
-	if (!isinf(sample->rows) &&
+	if (least == 0 && !isinf(sample->rows) &&
 		try_more(trial, result, bits, 0, false).found[0] < ENOUGH_RECALL_MEAN)
 	{
 		by_near = false;
 		about_mean = try_bits(trial, result, bits, 0, by_near);
 	}
 	best = about_mean = many ? 0 : about_mean;
-	if (trial->by_remote)
-		enough = Min(enough, trial->least + REMOTE_COST);
+	if (least > 0)
+		enough = Min(enough, least + REMOTE_COST);
 	if (about_mean >= Min(enough, dim <= LONG_CODE_DIMS ? ENOUGH_RECALL_LONG : ENOUGH_RECALL_MEAN) ||
 		most < FEWEST_CENTRES)
 		return;
@@ -728,7 +732,8 @@ choose_centres(Trial *trial, HnswSample *result, double about_mean, bool bits_gi
 
 		hnsw_seeds_grow(sample, &seeds, k);
 		hnsw_seeds_centres(sample, &seeds, tried);
-		found = try_bits(trial, result, bits, k, by_near);
+		found = least > 0 ? try_remote(trial, result, bits, k, least) :
+			try_bits(trial, result, bits, k, by_near);
 		if (found > best)
 		{
 			best = found;
@@ -777,18 +782,17 @@ choose_factor(Trial *trial, HnswSample *result)
 
 /*
  * Several centres for what is remote, too, if codes about the mean suit it less than others.
- * Searches for the others look at as many rows as before.
+ * Returns the factor for the others, which look at as many rows as before.
  */
-static void
+static int
 suit_remote(Trial *trial, HnswSample *result)
 {
 	Tried		tried = try_more(trial, result, result->bits, 0, true);
+	int			factor = choose_factor(trial, result);
 
-	result->least_factor = choose_factor(trial, result);
-	trial->by_remote = true;
-	trial->least = tried.found[0] - REMOTE_COST;
-	choose_centres(trial, result, tried.remote[0], true);
-	trial->by_remote = false;
+	if (tried.found[0] > REMOTE_COST)
+		choose_centres(trial, result, tried.remote[0], true, tried.found[0] - REMOTE_COST);
+	return factor;
 }
 
 /* See build.h. */
@@ -800,11 +804,11 @@ hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
 	bool		bits_given = result->bits != 0;
 	int			coded = result->coded;
 	Trial		trial;
+	int			least_factor = 1;
 	double		found;
 
 	result->wide = dim <= LONG_CODE_DIMS;
 	result->coded = 0;
-	result->least_factor = 1;
 	if (metric == VDIST_METRIC_HAMMING || projected)
 	{
 		/* the values themselves; or what more bits keep is less than what the projection lost */
@@ -833,9 +837,9 @@ hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
 	else
 		result->bits = fewest_bits(&trial, result, 0, &found);
 	if (bits_given || !trial.scattered || dim <= LONG_CODE_DIMS)
-		choose_centres(&trial, result, found, bits_given);
+		choose_centres(&trial, result, found, bits_given, 0);
 	if (trial.nremote > 0 && result->ncentres == 0)
-		suit_remote(&trial, result);
+		least_factor = suit_remote(&trial, result);
 	if (!bits_given && result->bits == 1 && result->ncentres == 0 && coded > 0)
 	{
 		result->coded = coded;
@@ -843,5 +847,5 @@ hnsw_try_codes(const HnswVectors *sample, bool projected, HnswSample *result)
 			result->coded = 0;
 	}
 	if (dim > LONG_CODE_DIMS && result->coded == 0)
-		result->ef_factor = Max(choose_factor(&trial, result), result->least_factor);
+		result->ef_factor = Max(choose_factor(&trial, result), least_factor);
 }

@@ -19,63 +19,7 @@
 /* Rows that are compared with one side by side, as a single sum has to wait for each of its additions. */
 #define LIST_ROWS 4
 
-/* Eight words of eight rows, word by word; a word's are 64 bytes from the next one's. */
-INLINE void
-pack_words(const uint8_t *const *rows, int at, uint8_t *out)
-{
-	__m256		r[8];
-	__m256		pair[8];
-
-#pragma GCC unroll 8
-	for (int i = 0; i < 8; i++)
-		r[i] = _mm256_loadu_ps((const float *) (rows[i] + at));
-#pragma GCC unroll 4
-	for (int i = 0; i < 8; i += 2)
-	{
-		pair[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-		pair[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-	}
-#pragma GCC unroll 2
-	for (int i = 0; i < 8; i += 4)
-	{
-		r[i] = _mm256_shuffle_ps(pair[i], pair[i + 2], _MM_SHUFFLE(1, 0, 1, 0));
-		r[i + 1] = _mm256_shuffle_ps(pair[i], pair[i + 2], _MM_SHUFFLE(3, 2, 3, 2));
-		r[i + 2] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], _MM_SHUFFLE(1, 0, 1, 0));
-		r[i + 3] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], _MM_SHUFFLE(3, 2, 3, 2));
-	}
-#pragma GCC unroll 4
-	for (int i = 0; i < 4; i++)
-	{
-		_mm256_storeu_ps((float *) (out + 64 * i), _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-		_mm256_storeu_ps((float *) (out + 64 * (i + 4)),
-						 _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
-	}
-}
-
-TARGET static void
-pack(const uint8_t *const *rows, int n, int words, uint8_t *out)
-{
-	for (int block = 0; block < n; block += 16)
-	{
-		const uint8_t *all[16];
-		int			k = 0;
-
-		for (int i = 0; i < 16; i++)
-			all[i] = rows[block + i < n ? block + i : block];
-		for (; k + 8 <= words; k += 8)
-		{
-			pack_words(all, 4 * k, out);
-			pack_words(all + 8, 4 * k, out + 32);
-			out += 8 * 64;
-		}
-		for (; k < words; k++)
-		{
-			for (int i = 0; i < 16; i++)
-				memcpy(out + 4 * i, all[i] + 4 * k, 4);
-			out += 64;
-		}
-	}
-}
+#include "quant/pack_avx2.h"
 
 /* Add what components differ by. */
 INLINE __m256
@@ -130,9 +74,8 @@ sums_tile(const uint8_t *const *rows, int nrows, const uint8_t *block, int words
 INLINE void
 list_tile(const uint8_t *a, const uint8_t *const *rows, int nrows, int words, bool l1, int32_t *out)
 {
-	const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
 	int			whole = words / 8 * 8;
-	__m256i		mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(words - whole), lane);
+	__m256i		mask = first_words(words - whole);
 	__m256		sum[LIST_ROWS];
 
 #pragma GCC unroll 4

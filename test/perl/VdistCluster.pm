@@ -108,6 +108,21 @@ sub session
 sub stop_shard { my ($self, $n, $mode) = @_; $self->shard($n)->stop($mode // 'fast'); return; }
 sub start_shard { my ($self, $n) = @_; $self->shard($n)->start; return; }
 
+# Wait for a server that somebody starts. A psql that it turns away may be gone before it is asked anything: that is
+# no answer, either.
+sub wait_for_server
+{
+	my ($node) = @_;
+
+	foreach (1 .. 1800)
+	{
+		my $answer = eval { $node->psql('postgres', 'SELECT 1') };
+		return if defined $answer && $answer == 0;
+		usleep(100_000);
+	}
+	die 'the server does not come back';
+}
+
 # kill -9 a server with all its processes, as a crash of the machine does.
 sub kill_shard { my ($self, $n) = @_; return kill_node($self->shard($n)); }
 

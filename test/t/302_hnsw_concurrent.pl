@@ -108,18 +108,6 @@ sub maintain_until
 	return $rounds;
 }
 
-# A psql that the server turns away may be gone before it is asked anything: that is no answer, either.
-sub wait_for_server
-{
-	foreach (1 .. 1800)
-	{
-		my $answer = eval { $node->psql('postgres', 'SELECT 1') };
-		return if defined $answer && $answer == 0;
-		sleep 0.1;
-	}
-	die 'server does not come back';
-}
-
 sub problems
 {
 	return $node->safe_psql('postgres', join ';',
@@ -211,7 +199,7 @@ foreach my $kill (1 .. $kills)
 		$node->start;
 	}
 	$transactions += $out =~ /actually processed: (\d+)/ ? $1 : 0;
-	wait_for_server();
+	VdistCluster::wait_for_server($node);
 
 	# what an interrupted REINDEX CONCURRENTLY leaves is nobody's
 	$node->safe_psql('postgres', q{DO $$ DECLARE name regclass; BEGIN

@@ -136,17 +136,6 @@ sub begin
 	return @runs;
 }
 
-sub wait_for_server
-{
-	foreach (1 .. 600)
-	{
-		my $answer = eval { $node->psql('postgres', 'SELECT 1') };
-		return if defined $answer && $answer == 0;
-		sleep 0.1;
-	}
-	die 'the server does not come back';
-}
-
 # What was being built when it was killed goes, and an index that is gone comes back.
 sub tidy
 {
@@ -197,7 +186,7 @@ sub step
 		$node->start if $kill eq 'server';
 		# it may not have noticed yet
 		sleep 0.2 if $kill eq 'backend';
-		wait_for_server();
+		VdistCluster::wait_for_server($node);
 		tidy();
 		return $bad;
 	}
@@ -291,7 +280,7 @@ sub try_seed
 		}
 	}
 	is($found, '', "seed $seed: $log[0]") or diag join "\n", @log;
-	wait_for_server();
+	VdistCluster::wait_for_server($node);
 	return;
 }
 
